@@ -1,0 +1,1 @@
+"""gradlaw: from a claim about how networks learn to a verdict with an honest interval."""

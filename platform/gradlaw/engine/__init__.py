@@ -1,0 +1,1 @@
+"""The engine: packs of trials as one batched program."""

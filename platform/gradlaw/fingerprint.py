@@ -1,0 +1,100 @@
+"""A strict, stable encoding of configurations, and digests of it.
+
+Two values have one digest exactly if they are equal and of equal type: 1, 1.0, True and "1" differ.
+Floats are written as hexadecimal, so no digit is lost. What has no stable encoding raises.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+
+from gradlaw.errors import EncodingError
+
+
+def encode(value: object) -> str:
+    """Encodes ``value`` as a canonical string.
+
+    Args:
+        value: None, bool, int, finite float, str, Enum, or a sequence, mapping (string keys) or
+            dataclass of those.
+
+    Returns:
+        A string that is equal for equal values of equal type, whatever the order of mapping keys.
+
+    Raises:
+        EncodingError: For any other type, a non-finite float or a key that is not a string.
+
+    >>> encode({"lr": 0.5, "batch_size": 32})
+    '{"batch_size":i32,"lr":f0x1.0000000000000p-1}'
+    """
+    if value is None or isinstance(value, (bool, str)):
+        return _encode_atom(value)
+    if isinstance(value, Enum):
+        return encode(value.value)
+    if type(value) is int:
+        return f"i{value}"
+    if type(value) is float:
+        return _encode_float(value)
+    if isinstance(value, Mapping):
+        return _encode_mapping(value)
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        return "[" + ",".join(encode(item) for item in value) + "]"
+    if is_dataclass(value) and not isinstance(value, type):
+        named = {
+            field.name: getattr(value, field.name) for field in fields(value) if _differs(value, field.name)
+        }
+        return type(value).__name__ + _encode_mapping(named)
+    msg = (
+        f"no stable encoding for {value!r} of type {type(value).__name__}; "
+        "allowed: None, bool, int, finite float, str, and sequences, mappings and dataclasses of those"
+    )
+    raise EncodingError(msg)
+
+
+def _encode_atom(value: bool | str | None) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _encode_float(value: float) -> str:
+    if not math.isfinite(value):
+        msg = f"no stable encoding for the float {value!r}; allowed: finite floats"
+        raise EncodingError(msg)
+    return f"f{(value + 0.0).hex()}"  # adding 0.0 makes -0.0 and 0.0 one value
+
+
+def _encode_mapping(value: Mapping[object, object]) -> str:
+    for key in value:
+        if not isinstance(key, str):
+            msg = f"no stable encoding for the mapping key {key!r}; allowed: str"
+            raise EncodingError(msg)
+    items = sorted((str(key), item) for key, item in value.items())
+    return "{" + ",".join(f"{_encode_atom(key)}:{encode(item)}" for key, item in items) + "}"
+
+
+def _differs(value: object, name: str) -> bool:
+    """Fields marked ``metadata={"omit_default": True}`` are left out at their default, so that a
+    field added later changes no digest made before it."""
+    assert is_dataclass(value)  # noqa: S101 - tells the type checker what the caller has tested
+    field = next(field for field in fields(value) if field.name == name)
+    return not (field.metadata.get("omit_default") and getattr(value, name) == field.default)
+
+
+def digest(value: object, *, length: int = 16) -> str:
+    """Returns the first ``length`` hexadecimal digits of the SHA-256 of ``encode(value)``."""
+    return hashlib.sha256(encode(value).encode()).hexdigest()[:length]
+
+
+def source_digest(*objects: type) -> str:
+    """Digest of the source text of classes: warns when code changed without a version bump."""
+    text = "\n".join(inspect.getsource(item) for item in objects)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Launchers: where packs run. Only these modules import ray."""

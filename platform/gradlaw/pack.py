@@ -1,0 +1,91 @@
+"""Program and Pack: trials of equal shape, run together as one batched program on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from gradlaw.hyperparameter import Hyperparameter, Scalar
+from gradlaw.measurement import Measurement
+from gradlaw.probe import Probe
+from gradlaw.rule import Rule
+from gradlaw.schedules import Schedule
+from gradlaw.task import Task
+from gradlaw.trial import Trial
+
+Sampling = Literal["iid", "epoch"]
+
+ENGINE_HYPERPARAMETERS = (
+    Hyperparameter(
+        name="batch_size",
+        default=0,
+        low=0,
+        structural=True,
+        doc="samples a step; 0: the whole training set, in one batch",
+    ),
+    Hyperparameter(
+        name="sampling",
+        default="iid",
+        choices=("iid", "epoch"),
+        structural=True,
+        doc="iid: drawn with replacement; epoch: a fresh permutation each epoch, its last partial batch dropped",
+    ),
+)
+"""What the engine itself reads of a trial's hyperparameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What every member of a pack has in common: everything that changes shapes or control flow.
+
+    Attributes:
+        task, rule, schedule: Constructed with their structural hyperparameters.
+        probes: Read at logged steps.
+        batch_size: Samples a step; 0: the whole training set.
+        sampling: How batches are drawn.
+        steps: Steps to train, >= 0.
+        log_every: Steps between rows of ``metrics``, >= 1; step 0 and the last are always logged.
+        dtype: "float32" or "float64".
+        loss_bound: A loss above it counts as divergence.
+    """
+
+    task: Task
+    rule: Rule
+    schedule: Schedule
+    probes: tuple[Probe, ...] = ()
+    batch_size: int = 0
+    sampling: Sampling = "iid"
+    steps: int
+    log_every: int = 1
+    dtype: Literal["float32", "float64"] = "float32"
+    loss_bound: float = 1e6
+
+
+Program = Training | Measurement
+"""What a pack runs: a training program, or a measurement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One trial of a pack with all its resolved hyperparameters, defaults included."""
+
+    trial: Trial
+    hyperparameters: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack:
+    """Members that run together.
+
+    Attributes:
+        pack_id: Digest of the program and of all trial ids it was cut with.
+        study: Name of the study.
+        program: What they run.
+        members: The members to run now: all it was cut with, or those the store still lacks.
+    """
+
+    pack_id: str
+    study: str
+    program: Program
+    members: tuple[Member, ...]

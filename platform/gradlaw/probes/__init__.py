@@ -1,0 +1,1 @@
+"""Probes that ship with the platform, one a file, each citing its formula."""

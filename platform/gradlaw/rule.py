@@ -1,0 +1,109 @@
+"""Rule: how parameters move, written for ONE trial; the engine vmaps it over a pack.
+
+The default is an optimizer on gradients (:class:`ElementwiseRule`). A study may bring another: feedback
+alignment, the delta rule, a memoryless twin with a second trajectory in its state.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
+
+from torch import Tensor
+
+from gradlaw.hyperparameter import Hyperparameter, Scalar
+from gradlaw.random import Streams
+from gradlaw.task import Params, Pytree
+
+Hyper = Mapping[str, Tensor]
+"""One trial's hyperparameters as scalars; ``lr`` is already the schedule's at this step."""
+
+
+class LayerSignal(Protocol):
+    """One layer's input [batch, in] and the loss's gradient by its output [batch, out]."""
+
+    @property
+    def input(self) -> Tensor: ...
+
+    @property
+    def delta(self) -> Tensor: ...
+
+
+class Oracle(Protocol):
+    """Answers about the loss at any parameters, on this step's batch or on a fresh one.
+
+    ``draw`` 0 is this step's batch; 1, 2, ... are independent fresh batches of the same size, drawn with
+    replacement. Batch-norm buffers move by the first evaluation at draw 0 alone.
+    """
+
+    def value(self, params: Params, *, draw: int = 0) -> Tensor:
+        """The loss, a scalar."""
+        ...
+
+    def grad(self, params: Params, *, draw: int = 0, feedback: Mapping[str, Tensor] | None = None) -> Params:
+        """The gradient; with ``feedback`` (layer -> backward weights) the one it would give."""
+        ...
+
+    def hvp(self, params: Params, vector: Params, *, draw: int = 0) -> Params:
+        """The Hessian times ``vector``."""
+        ...
+
+    def layer_signals(self, params: Params, *, draw: int = 0) -> Mapping[str, LayerSignal]:
+        """Input and output gradient of every layer the task sends through its taps."""
+        ...
+
+
+class Rule(ABC):
+    """How parameters move. Constructed with its structural hyperparameters.
+
+    Attributes:
+        name, version: Identity; raise the version whenever the numbers change.
+        hyperparameters: Declared; ``lr`` among them where there is one.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    hyperparameters: ClassVar[tuple[Hyperparameter, ...]] = ()
+
+    @abstractmethod
+    def init(self, params: Params, streams: Streams) -> Pytree:
+        """The state before step 0: a pytree of tensors; may hold a second trajectory."""
+
+    @abstractmethod
+    def step(
+        self, oracle: Oracle, params: Params, state: Pytree, hp: Hyper, t: Tensor
+    ) -> tuple[Params, Pytree]:
+        """Parameters and state after step ``t`` (scalar int64, from 0)."""
+
+    def faults(self, hp: Mapping[str, Scalar]) -> list[str]:
+        """What is impossible in one trial's hyperparameters taken together, a line a fault."""
+        del hp
+        return []
+
+
+class ElementwiseRule(Rule):
+    """An optimizer that treats each coordinate alike: one gradient a step, one update a tensor."""
+
+    @abstractmethod
+    def update(
+        self, grad: Tensor, state: Pytree, param: Tensor, hp: Hyper, t: Tensor
+    ) -> tuple[Tensor, Pytree]:
+        """The new tensor and its new state, all of the tensor's shape."""
+
+    @abstractmethod
+    def init_tensor(self, param: Tensor) -> Pytree:
+        """The state of one tensor before step 0."""
+
+    def init(self, params: Params, streams: Streams) -> Pytree:
+        del streams
+        return {name: self.init_tensor(param) for name, param in params.items()}
+
+    def step(
+        self, oracle: Oracle, params: Params, state: Pytree, hp: Hyper, t: Tensor
+    ) -> tuple[Params, Pytree]:
+        grads = oracle.grad(params)
+        moved = {name: self.update(grads[name], state[name], params[name], hp, t) for name in params}
+        return {name: pair[0] for name, pair in moved.items()}, {
+            name: pair[1] for name, pair in moved.items()
+        }

@@ -1,0 +1,1 @@
+"""The store: a folder of Parquet, written once and never changed."""

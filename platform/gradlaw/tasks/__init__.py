@@ -1,0 +1,1 @@
+"""Tasks that ship with the platform, one a file. Studies bring their own."""

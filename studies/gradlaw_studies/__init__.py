@@ -1,0 +1,1 @@
+"""Studies: each folder here is one, found without registration."""
