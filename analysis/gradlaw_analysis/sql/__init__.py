@@ -1,0 +1,1 @@
+"""SQL that anyone may write, run where it can harm nothing."""
