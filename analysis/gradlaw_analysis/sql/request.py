@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 
 from gradlaw.errors import ConfigurationError
 
@@ -97,7 +97,7 @@ class ViewSource:
             faults.append(f"view {self.name!r}: got a schema without files, allowed with files only")
         if self.files is not None and not self.files and self.schema is None:
             faults.append(
-                f"view {self.name!r}: got no file and no schema; give the schema of the empty relation"
+                f"view {self.name!r}: got no file and no schema, allowed one or both"
             )
         if faults:
             raise ConfigurationError(faults)
