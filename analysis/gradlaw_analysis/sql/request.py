@@ -96,9 +96,7 @@ class ViewSource:
         if self.schema is not None and self.files is None:
             faults.append(f"view {self.name!r}: got a schema without files, allowed with files only")
         if self.files is not None and not self.files and self.schema is None:
-            faults.append(
-                f"view {self.name!r}: got no file and no schema, allowed one or both"
-            )
+            faults.append(f"view {self.name!r}: got no file and no schema, allowed one or both")
         if faults:
             raise ConfigurationError(faults)
 
