@@ -20,13 +20,13 @@ class UsageError(GradlawError, ValueError):
 class UnknownNameError(UsageError, LookupError):
     """A name that is not in a registry; the message lists the known ones.
 
-    >>> raise UnknownNameError("preset", "dmeo", ["demo", "smoke"])
+    >>> raise UnknownNameError("dmeo", kind="preset", known=["demo", "smoke"])
     Traceback (most recent call last):
         ...
     gradlaw.errors.UnknownNameError: unknown preset 'dmeo'; did you mean 'demo'? known: demo, smoke
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, name: str, *, kind: str, known: Iterable[str]) -> None:
         names = sorted(known)
         close = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
@@ -100,10 +100,7 @@ class Probe(ABC):
     @property
     def digest(self) -> str:
         """``name@version:`` and a digest of the settings: what a trial must have been measured with."""
-        settings = (
-            {field.name: getattr(self, field.name) for field in fields(self)} if is_dataclass(self) else {}
-        )
-        return f"{self.name}@{self.version}:{digest(settings, length=8)}"
+        return f"{self.name}@{self.version}:{digest(vars(self), length=8)}"
 
 
 class MetricProbe(Probe):

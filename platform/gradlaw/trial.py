@@ -53,13 +53,13 @@ class Trial:
     """
 
     task: str
-    rule: str
-    schedule: str
+    rule: str = ""
+    schedule: str = ""
     hyperparameters: Mapping[str, Scalar]
     seed: int
-    steps: int
-    dtype: str
-    data_digest: str
+    steps: int = 0
+    dtype: str = "float64"
+    data_digest: str = ""
 
     @cached_property
     def trial_id(self) -> str:

@@ -1,0 +1,161 @@
+"""Plan: what one run asks for. A preset is expanded into trials, checked whole, and cut into packs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from gradlaw.errors import ConfigurationError, UnknownNameError
+from gradlaw.fingerprint import digest
+from gradlaw.grid import declared_by, expand, is_measurement
+from gradlaw.hyperparameter import Hyperparameter, Scalar, unknown_names
+from gradlaw.pack import Member, Pack
+from gradlaw.study import Grid, Preset, Study
+
+EXPLORE_SEED = 1_000_000
+"""First seed of explore plans: the seeds below stay unseen until the claims are locked."""
+
+
+class PlanKind(StrEnum):
+    """What a plan may be used for. Only ``confirm`` decides claims."""
+
+    CONFIRM = "confirm"
+    EXPLORE = "explore"
+    VARIANT = "variant"
+    SMOKE = "smoke"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What one run asks for.
+
+    Attributes:
+        plan_id: The preset's name and a digest of all that follows.
+        study, preset: Names.
+        overrides: What ``--set`` changed.
+        kind: What it may be used for.
+        seeds: The seeds, in order.
+        declared_seeds: Number of seeds the preset declares.
+        packs: All packs, those with the lowest seeds first.
+        skipped: Members that are not to run, each with its reason.
+    """
+
+    plan_id: str
+    study: str
+    preset: str
+    overrides: Mapping[str, Scalar | tuple[Scalar, ...]]
+    kind: PlanKind
+    seeds: tuple[int, ...]
+    declared_seeds: int
+    packs: tuple[Pack, ...]
+    skipped: tuple[tuple[Member, str], ...]
+
+    @property
+    def members(self) -> Iterator[Member]:
+        """Every trial of the plan, skipped ones last."""
+        for pack in self.packs:
+            yield from pack.members
+        for member, _ in self.skipped:
+            yield member
+
+
+def make_plan(
+    study: Study,
+    preset: str = "demo",
+    *,
+    overrides: Mapping[str, object] | None = None,
+    seeds: int | None = None,
+    explore: bool = False,
+) -> Plan:
+    """Expands a preset.
+
+    Args:
+        study: The study.
+        preset: Name of one of its presets.
+        overrides: New values, or axes (lists of values), of hyperparameters or of ``steps``.
+        seeds: Number of seeds instead of the preset's.
+        explore: Draw the seeds from the range set apart for exploration.
+
+    Raises:
+        UnknownNameError: No such preset.
+        ConfigurationError: Impossible values or unknown names: all faults at once.
+    """
+    if preset not in study.presets:
+        raise UnknownNameError(preset, kind=f"preset of study {study.name}", known=study.presets)
+    chosen = study.presets[preset]
+    num_seeds = chosen.seeds if seeds is None else seeds
+    if num_seeds < 1:
+        raise ConfigurationError([f"seeds: got {num_seeds}, allowed >= 1"])
+    grids, settings = _override(chosen.grids, dict(overrides or {}))
+    first = EXPLORE_SEED if explore else 0
+    seed_range = range(first, first + num_seeds)
+    packs, skipped = expand(study.name, grids, seed_range)
+    kind = _kind(chosen, explore=explore, varied=bool(settings))
+    trial_ids = [member.trial.trial_id for pack in packs for member in pack.members]
+    trial_ids += [member.trial.trial_id for member, _ in skipped]
+    _refuse_duplicates(trial_ids)
+    identity = [study.name, preset, dict(settings), kind, list(seed_range), sorted(trial_ids)]
+    return Plan(
+        plan_id=f"{preset}-{digest(identity, length=10)}",
+        study=study.name,
+        preset=preset,
+        overrides=settings,
+        kind=kind,
+        seeds=tuple(seed_range),
+        declared_seeds=chosen.seeds,
+        packs=tuple(packs),
+        skipped=tuple(skipped),
+    )
+
+
+def _kind(preset: Preset, *, explore: bool, varied: bool) -> PlanKind:
+    if not preset.decides:
+        return PlanKind.SMOKE
+    if explore:
+        return PlanKind.EXPLORE
+    return PlanKind.VARIANT if varied else PlanKind.CONFIRM
+
+
+def _refuse_duplicates(trial_ids: Sequence[str]) -> None:
+    if len(set(trial_ids)) < len(trial_ids):
+        repeated = len(trial_ids) - len(set(trial_ids))
+        fault = f"grids: {repeated} trials stand in more than one grid; allowed: each once; merge the grids"
+        raise ConfigurationError([fault])
+
+
+Settings = dict[str, Scalar | tuple[Scalar, ...]]
+
+
+def _override(grids: Iterable[Grid], given: Mapping[str, object]) -> tuple[list[Grid], Settings]:
+    """The grids with new values, each in every grid that declares the name, and the values as typed."""
+    grids = list(grids)
+    declared: dict[str, Hyperparameter] = {_STEPS.name: _STEPS}
+    for grid in grids:
+        declared.update(declared_by(grid))
+    faults = unknown_names(given, declared)
+    settings: Settings = {}
+    for name in sorted(set(given) & set(declared)):
+        value = given[name]
+        items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+        faults += [fault for item in items if (fault := declared[name].check(item))]
+        typed = tuple(
+            declared[name].cast(item) for item in items if isinstance(item, (bool, int, float, str))
+        )
+        settings[name] = typed if isinstance(value, (list, tuple)) else typed[0] if typed else ""
+    if isinstance(settings.get("steps"), tuple):
+        faults.append("steps: got several values, allowed one")
+    if faults:
+        raise ConfigurationError(faults)
+    return [_apply(grid, settings) for grid in grids], settings
+
+
+_STEPS = Hyperparameter(name="steps", default=1, low=0, structural=True, doc="steps to train")
+
+
+def _apply(grid: Grid, settings: Settings) -> Grid:
+    names = declared_by(grid)
+    values = {**grid.values, **{name: value for name, value in settings.items() if name in names}}
+    steps = settings.get("steps")
+    trained = isinstance(steps, int) and not is_measurement(grid.task)
+    return replace(grid, values=values, steps=steps if trained else grid.steps)

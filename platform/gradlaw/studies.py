@@ -1,0 +1,139 @@
+"""Where studies are found: folders, under the packages that entry points name, or given by path.
+
+A package named by an entry point of group ``gradlaw.studies`` is a root: each folder in it that holds a
+``study.py`` is a study. The studies that ship with gradlaw are found in the same way as anyone's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from gradlaw.claim import Claim
+from gradlaw.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from gradlaw.figure import Figure
+    from gradlaw.study import Study
+
+ENTRY_POINTS = "gradlaw.studies"
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """A study's folder: its parts, each imported when asked for.
+
+    Claims and figures are read without importing ``study.py``, so that analysis needs no torch.
+
+    Attributes:
+        path: The folder.
+        package: Name under which it is imported.
+    """
+
+    path: Path
+    package: str
+
+    @property
+    def name(self) -> str:
+        """The folder's name is the study's."""
+        return self.path.name
+
+    @cached_property
+    def study(self) -> Study:
+        """``STUDY`` of ``study.py``."""
+        study: Study = self._attribute("study", "STUDY", "Study")
+        if study.name != self.name:
+            file = self.path / "study.py"
+            msg = f"{file}: STUDY.name is {study.name!r}, allowed: the folder's name {self.name!r}"
+            raise UsageError(msg)
+        return study
+
+    @cached_property
+    def claims(self) -> tuple[Claim, ...]:
+        """``CLAIMS`` of ``claims.py``; none where there is no such file."""
+        return self._optional("claims", "CLAIMS")
+
+    @cached_property
+    def figures(self) -> tuple[Figure, ...]:
+        """``FIGURES`` of ``figures.py``; none where there is no such file."""
+        return self._optional("figures", "FIGURES")
+
+    def sql(self, file: str) -> str:
+        """The text of one of the study's SQL files.
+
+        Raises:
+            UnknownNameError: There is no such file; the message lists those there are.
+        """
+        known = [item.name for item in self.path.glob("*.sql")]
+        if file not in known:
+            raise UnknownNameError(file, kind=f"SQL file of study {self.name}", known=known)
+        return (self.path / file).read_text(encoding="utf-8")
+
+    def _optional(self, module: str, name: str) -> tuple[Any, ...]:
+        if not (self.path / f"{module}.py").is_file():
+            return ()
+        found: tuple[Any, ...] = self._attribute(module, name, "tuple")
+        return found
+
+    def _attribute(self, module: str, name: str, kind: str) -> Any:
+        value = getattr(_import(f"{self.package}.{module}", self.path), name, None)
+        if type(value).__name__ != kind:  # by name: analysis reads claims without torch
+            file = self.path / f"{module}.py"
+            msg = f"{file}: {name} is {type(value).__name__}, allowed: a {kind} named {name}"
+            raise UsageError(msg)
+        return value
+
+
+def _import(module: str, folder: Path) -> ModuleType:
+    """Imports a module of a study, whose parent folder may have to be made importable first."""
+    package = module.split(".", 1)[0]
+    if package == folder.name and importlib.util.find_spec(package) is None:
+        sys.path.append(str(folder.parent))
+        importlib.invalidate_caches()
+    loaded = importlib.import_module(module)
+    file = Path(loaded.__file__ or "")
+    if file.resolve().parent != folder.resolve():
+        msg = f"study {folder}: the name {package!r} is already that of {file.parent}; rename the folder"
+        raise UsageError(msg)
+    return loaded
+
+
+def find_studies() -> dict[str, StudyFolder]:
+    """All studies of all installed roots, by name, in the order of their names.
+
+    Raises:
+        UsageError: Two roots hold a study of one name.
+    """
+    found: dict[str, StudyFolder] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        spec = importlib.util.find_spec(point.value)
+        for root in (spec.submodule_search_locations or []) if spec else []:
+            for file in sorted(Path(root).glob("*/study.py")):
+                folder = StudyFolder(file.parent, f"{point.value}.{file.parent.name}")
+                if folder.name in found and found[folder.name].path != folder.path:
+                    msg = f"two studies named {folder.name!r}: {found[folder.name].path} and {folder.path}"
+                    raise UsageError(msg)
+                found[folder.name] = folder
+    return dict(sorted(found.items()))
+
+
+def find_study(reference: str | Path) -> StudyFolder:
+    """The study of a name, or in a folder.
+
+    Raises:
+        UnknownNameError: No study has this name, and no folder of this path holds a ``study.py``.
+    """
+    path = Path(reference)
+    if (path / "study.py").is_file():
+        return StudyFolder(path.resolve(), path.resolve().name)
+    known = find_studies()
+    if str(reference) not in known:
+        raise UnknownNameError(str(reference), kind="study", known=known)
+    return known[str(reference)]

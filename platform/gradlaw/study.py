@@ -1,0 +1,103 @@
+"""Study: a question, the trials that answer it, and what they measure. Declared as data.
+
+A study is a folder: ``study.py`` (``STUDY``), ``claims.py`` (``CLAIMS``), ``*.sql``, ``figures.py``
+(``FIGURES``), ``README.md``. It is found without registration elsewhere; see :mod:`gradlaw.studies`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gradlaw.hyperparameter import Scalar
+from gradlaw.measurement import Measurement
+from gradlaw.probe import Probe, TableProbe
+from gradlaw.rule import Rule
+from gradlaw.rules.sgd import SGD
+from gradlaw.schedules import Constant, Schedule
+from gradlaw.table import Table
+from gradlaw.task import Task
+
+Skip = Callable[[Mapping[str, Scalar]], str | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Trials that share task, rule, schedule, steps and probes; their product over axes and seeds.
+
+    Attributes:
+        task: A task or measurement class, constructed with its structural hyperparameters, or a task.
+        rule: A rule class, constructed with its structural hyperparameters.
+        schedule: A schedule class.
+        values: Hyperparameters by name; a tuple of values is an axis of the grid. What is not named
+            stands at its declared default.
+        steps: Steps to train, >= 0 (0 for a measurement).
+        log_every: Steps between rows of ``metrics``, >= 1.
+        probes: What is measured.
+        dtype: Of parameters and data.
+        pack_width: Largest number of trials in one pack, >= 1.
+        loss_bound: A loss above it counts as divergence.
+        skip: Gives the reason why a combination is not to be run, or None: it becomes a skipped row.
+    """
+
+    task: type[Task | Measurement] | Task
+    rule: type[Rule] = SGD
+    schedule: type[Schedule] = Constant
+    values: Mapping[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict)
+    steps: int = 0
+    log_every: int = 1
+    probes: tuple[Probe, ...] = ()
+    dtype: Literal["float32", "float64"] = "float32"
+    pack_width: int = 64
+    loss_bound: float = 1e6
+    skip: Skip | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """One size of a study.
+
+    Attributes:
+        doc: What it is for and what it costs, in a line.
+        grids: Its trials.
+        seeds: Number of seeds, >= 1.
+        decides: Whether claims may be decided on it. A preset that only tests the plumbing does not.
+    """
+
+    doc: str
+    grids: tuple[Grid, ...]
+    seeds: int
+    decides: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A question and the presets that answer it.
+
+    Attributes:
+        name: Lower-case words joined by underscores; the folder's name.
+        question: The question, in a sentence that ends with a question mark.
+        source: Where the question comes from.
+        presets: By name; ``smoke``, ``demo`` and ``paper`` have the meaning given in the docs.
+    """
+
+    name: str
+    question: str
+    source: str
+    presets: Mapping[str, Preset]
+
+    def tables(self) -> tuple[Table, ...]:
+        """The tables that the study's probes and measurements declare, each once."""
+        found: dict[str, Table] = {}
+        for preset in self.presets.values():
+            for grid in preset.grids:
+                found.update({table.name: table for table in grid_tables(grid)})
+        return tuple(found.values())
+
+
+def grid_tables(grid: Grid) -> tuple[Table, ...]:
+    """The tables that one grid's probes or measurement fill."""
+    if isinstance(grid.task, type) and issubclass(grid.task, Measurement):
+        return grid.task.tables()
+    return tuple(table for probe in grid.probes if isinstance(probe, TableProbe) for table in probe.tables())
