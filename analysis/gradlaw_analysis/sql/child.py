@@ -18,7 +18,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -65,6 +66,7 @@ def connect(memory_bytes: int) -> duckdb.DuckDBPyConnection:
     # In this order: without external access the folder for spilling can no longer be unset.
     connection.execute("SET disabled_filesystems = 'LocalFileSystem'")
     connection.execute("SET enable_external_access = false")
+    connection.execute("SET TimeZone = 'UTC'")  # one answer on every machine
     return connection
 
 
@@ -108,7 +110,13 @@ def _frames(connection: duckdb.DuckDBPyConnection, request: Request) -> Iterator
     parameters = dict(request.query.parameters)
     relation = connection.sql(request.query.statement, params=parameters or None)
     reader = relation.to_arrow_reader(_BATCH_ROWS)
-    yield pack_batch(reader.schema, None)
+    schema = pa.schema(
+        [
+            field.with_name(name)
+            for field, name in zip(reader.schema, distinct(reader.schema.names), strict=True)
+        ]
+    )
+    yield pack_batch(schema, None)
     limits, rows, size = request.limits, 0, 0
     for batch in reader:
         rows += batch.num_rows
@@ -116,7 +124,20 @@ def _frames(connection: duckdb.DuckDBPyConnection, request: Request) -> Iterator
         _check_flood("rows", rows, limits.max_rows)
         _check_flood("bytes", size, limits.max_bytes)
         for part in split(batch):
-            yield pack_batch(reader.schema, part)
+            yield pack_batch(schema, pa.RecordBatch.from_arrays(part.columns, schema=schema))
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Numbers repeated names, as DuckDB does in a subquery: ``SELECT *`` of a join repeats its key.
+
+    >>> distinct(["a", "b", "a"])
+    ['a', 'b', 'a_1']
+    """
+    taken: list[str] = []
+    for name in names:
+        candidates = chain([name], (f"{name}_{number}" for number in count(1)))
+        taken.append(next(candidate for candidate in candidates if candidate not in taken))
+    return taken
 
 
 def _check_flood(what: str, got: int, allowed: int) -> None:
