@@ -33,12 +33,15 @@ class Mean:
         direction: None for equivalence; "greater": the mean exceeds ``target`` (refuted: it is below
             ``target - margin``); "less": mirrored.
         sd: Standard deviation over seeds assumed when planning, > 0.
+        skewed: Whether seeds may be as skewed as an exponential law (raw losses, times). The test then
+            holds its level for such data too, at the price of a wider interval.
     """
 
     target: float
     margin: float
     direction: Direction | None = None
     sd: float
+    skewed: bool = field(default=False, metadata={"omit_default": True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,7 @@ class Slope:
     margin: float
     direction: Direction | None = None
     sd: float
+    skewed: bool = field(default=False, metadata={"omit_default": True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,7 @@ class PairedDifference:
     Attributes:
         arms: The two arms, in the order of the subtraction.
         target: The difference claimed (0 for "they differ in this direction").
-        margin, direction, sd: As of :class:`Mean`; ``sd`` is of the differences.
+        margin, direction, sd, skewed: As of :class:`Mean`; ``sd`` is of the differences.
     """
 
     arms: tuple[str, str]
@@ -74,6 +78,7 @@ class PairedDifference:
     margin: float
     direction: Direction | None = None
     sd: float
+    skewed: bool = field(default=False, metadata={"omit_default": True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +117,11 @@ class Trend:
 
 @dataclass(frozen=True, kw_only=True)
 class Distribution:
-    """A distribution over categories equals a published one, by permutation over networks (seeds).
+    """A distribution over categories lies within ``margin`` of a published one, networks (seeds) as the unit.
 
-    Columns: ``seed``, ``category``, ``count``. The effect is the total variation distance. Seeds are
-    resampled as whole networks; the reference's own sampling error is that of ``reference_seeds``.
+    Columns: ``seed``, ``category``, ``count``. The effect is the total variation distance between the mean
+    shares. The reference's own sampling error is that of ``reference_seeds`` networks that vary as ours do
+    (a published table has no networks to permute).
 
     Attributes:
         reference: Share of each category, summing to 1.
@@ -142,7 +148,8 @@ class AllBelow:
 class Survival:
     """Event times of one arm are stochastically longer than of the other: censored log-rank test by seeds.
 
-    Columns: ``seed``, ``arm``, ``time``, ``observed`` (false: right-censored at ``time``). The effect is
+    Columns: ``seed``, ``arm``, ``time``, ``observed`` (false: right-censored at ``time``), one row a seed and
+    arm; a seed without both arms is excluded and counted. p by swapping the arms within seeds. The effect is
     the difference of restricted mean times, arms[0] - arms[1].
 
     Attributes:

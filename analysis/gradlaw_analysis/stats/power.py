@@ -12,7 +12,6 @@ from scipy import stats
 from gradlaw.claim import (
     AllBelow,
     Claim,
-    Direction,
     Mean,
     PairedDifference,
     Proportion,
@@ -23,6 +22,8 @@ from gradlaw.claim import (
 )
 from gradlaw.errors import UndecidableError
 from gradlaw_analysis.stats.proportion import bernoulli
+from gradlaw_analysis.stats.student import Located
+from gradlaw_analysis.stats.tails import critical
 
 MAX_SEEDS = 100_000
 POWER = 0.8  # Cohen, Statistical Power Analysis for the Behavioral Sciences, 2nd ed. (1988), section 2.4
@@ -52,7 +53,7 @@ def seeds_needed(test: Statistic, alpha: float, *, sd: float | None = None) -> i
         return _first(lambda num: _binomial_power(test, num, alpha) >= POWER, limit=2_000)
     if test.margin == 0:
         return None
-    return _first(lambda num: t_power(num, alpha, test.margin, spread, test.direction) >= POWER)
+    return _first(lambda num: t_power(test, num, alpha, spread) >= POWER)
 
 
 def smallest_decidable(test: Statistic, alpha: float) -> int | None:
@@ -74,7 +75,7 @@ def decidable(test: Statistic, num_seeds: int, alpha: float) -> bool:
     if isinstance(test, Proportion) and test.sd >= BERNOULLI_SD:
         return smallest_binomial_p(test, num_seeds) <= alpha
     if isinstance(test, Mean | Slope | PairedDifference | Proportion):
-        half = float(stats.t.isf(alpha, num_seeds - 1)) * test.sd / math.sqrt(num_seeds)
+        half = critical(alpha, num_seeds, skewed=_skewed(test)) * test.sd / math.sqrt(num_seeds)
         return half < test.margin or (test.direction is not None and test.margin == 0)
     return math.log(alpha) >= log_smallest_p(test, num_seeds)
 
@@ -99,7 +100,7 @@ def log_smallest_p(test: Statistic, num_seeds: int) -> float:
     return -math.inf
 
 
-def t_power(num_seeds: int, alpha: float, margin: float, sd: float, direction: Direction | None) -> float:
+def t_power(test: Located, num_seeds: int, alpha: float, sd: float) -> float:
     """Power of the one-sided t test ``margin`` away from its bound, or of both tests of equivalence.
 
     One test: noncentral t with n - 1 degrees of freedom and noncentrality margin sqrt(n) / sd. Both, from the
@@ -107,9 +108,13 @@ def t_power(num_seeds: int, alpha: float, margin: float, sd: float, direction: D
     """
     if sd == 0:
         return 1.0
-    critical = float(stats.t.isf(alpha, num_seeds - 1))
-    one = float(stats.nct.sf(critical, num_seeds - 1, margin * math.sqrt(num_seeds) / sd))
-    return one if direction is not None else max(0.0, 2 * one - 1)
+    bound = critical(alpha, num_seeds, skewed=_skewed(test))
+    one = float(stats.nct.sf(bound, num_seeds - 1, test.margin * math.sqrt(num_seeds) / sd))
+    return one if test.direction is not None else max(0.0, 2 * one - 1)
+
+
+def _skewed(test: Located) -> bool:
+    return not isinstance(test, Proportion) and test.skewed
 
 
 def smallest_binomial_p(test: Proportion, num_seeds: int) -> float:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from gradlaw.claim import Mean, PairedDifference, Proportion, Slope
 from gradlaw_analysis.stats.effect import Effect, undecided
 from gradlaw_analysis.stats.sample import Floats, finite, require_columns, seed_means, seed_table
+from gradlaw_analysis.stats.tails import critical, upper_tail
 
 Located = Mean | Slope | PairedDifference | Proportion
 
@@ -19,7 +19,7 @@ Located = Mean | Slope | PairedDifference | Proportion
 def mean_effect(test: Mean, sample: pd.DataFrame, rng: np.random.Generator) -> Effect:  # noqa: ARG001
     """Effect of :class:`gradlaw.claim.Mean`: rows of a seed are averaged, then t over seeds."""
     require_columns(sample, ("seed", "value"), "Mean")
-    return student(test, seed_means(sample, "value"), num_excluded=0)
+    return student(test, seed_means(sample, "value"), num_excluded=0, skewed=test.skewed)
 
 
 def slope_effect(test: Slope, sample: pd.DataFrame, rng: np.random.Generator) -> Effect:  # noqa: ARG001
@@ -36,17 +36,18 @@ def slope_effect(test: Slope, sample: pd.DataFrame, rng: np.random.Generator) ->
     products["xy"], products["xx"] = centred_x * centred_y, centred_x**2
     sums = products.loc[rows["seed"].map(usable)].groupby(["seed", "series"], dropna=False).sum()
     slopes = (sums["xy"] / sums["xx"]).groupby("seed").mean()
-    return student(test, slopes.to_numpy(dtype=np.float64), num_excluded=int((~usable).sum()))
+    estimates = slopes.to_numpy(dtype=np.float64)
+    return student(test, estimates, num_excluded=int((~usable).sum()), skewed=test.skewed)
 
 
 def paired_effect(test: PairedDifference, sample: pd.DataFrame, rng: np.random.Generator) -> Effect:  # noqa: ARG001
     """Effect of :class:`gradlaw.claim.PairedDifference`; seeds without both arms are excluded."""
     require_columns(sample, ("seed", "arm", "value"), "PairedDifference")
     table, num_excluded = seed_table(sample, "value", "arm", test.arms)
-    return student(test, table[:, 0] - table[:, 1], num_excluded=num_excluded)
+    return student(test, table[:, 0] - table[:, 1], num_excluded=num_excluded, skewed=test.skewed)
 
 
-def student(test: Located, estimates: Floats, *, num_excluded: int) -> Effect:
+def student(test: Located, estimates: Floats, *, num_excluded: int, skewed: bool = False) -> Effect:
     """One-sample t tests of the claim and of its complement.
 
     Equivalence is Schuirmann's two one-sided tests (J. Pharmacokinet. Biopharm. 15, 1987): p_claim is the
@@ -57,6 +58,7 @@ def student(test: Located, estimates: Floats, *, num_excluded: int) -> Effect:
         test: Target, margin and direction.
         estimates: One estimate a seed, shape (num_seeds,).
         num_excluded: Seeds left out before.
+        skewed: Whether to guard against skewed seeds, see :func:`gradlaw_analysis.stats.tails.upper_tail`.
     """
     num = len(estimates)
     if num < 2:
@@ -64,20 +66,22 @@ def student(test: Located, estimates: Floats, *, num_excluded: int) -> Effect:
     mean, sd = float(np.mean(estimates)), spread(estimates)
     error = sd / math.sqrt(num)
 
-    def above(bound: float) -> float:
-        return upper_p(mean - bound, error, num - 1, scale=max(abs(mean), abs(bound)))
+    def exceeds(excess: float) -> float:
+        if error == 0.0:  # without spread only the sign of the excess counts
+            return 0.0 if excess > tolerance else 1.0
+        return upper_tail(excess / error, num, skewed=skewed)
 
-    def below(bound: float) -> float:
-        return upper_p(bound - mean, error, num - 1, scale=max(abs(mean), abs(bound)))
-
-    p_claim, p_complement = both_sides(test, above, below)
+    tolerance = rounding(max(abs(mean), abs(test.target) + test.margin))
+    p_claim, p_complement = both_sides(
+        test, lambda bound: exceeds(mean - bound), lambda bound: exceeds(bound - mean)
+    )
     return Effect(
         estimate=mean,
         p_claim=p_claim,
         p_complement=p_complement,
         num_seeds=num,
         num_excluded=num_excluded,
-        interval=lambda level: t_interval(mean, error, num - 1, level),
+        interval=lambda level: t_interval(mean, error, num, level, skewed=skewed),
         sd=sd,
     )
 
@@ -105,14 +109,11 @@ def rounding(scale: float) -> float:
     return 16 * float(np.finfo(np.float64).eps) * scale
 
 
-def upper_p(excess: float, error: float, df: int, *, scale: float) -> float:
-    """P(T >= excess / error) of Student's t; without spread 0 or 1 by the sign of ``excess``."""
-    if error == 0.0:
-        return 0.0 if excess > rounding(scale) else 1.0
-    return float(stats.t.sf(excess / error, df))
-
-
-def t_interval(centre: float, error: float, df: int, level: float) -> tuple[float, float]:
+def t_interval(
+    centre: float, error: float, num_seeds: int, level: float, *, skewed: bool = False
+) -> tuple[float, float]:
     """Two-sided Student interval at ``level`` in (0, 1)."""
-    half = float(stats.t.isf((1 - level) / 2, df)) * error
+    if error == 0.0:
+        return centre, centre
+    half = critical((1 - level) / 2, num_seeds, skewed=skewed) * error
     return centre - half, centre + half

@@ -55,7 +55,7 @@ def survival_effect(test: Survival, sample: pd.DataFrame, rng: np.random.Generat
         p_complement=shorter if test.direction == "greater" else longer,
         num_seeds=num,
         num_excluded=num_excluded,
-        interval=lambda level: t_interval(estimate, error, num - 1, level),
+        interval=lambda level: t_interval(estimate, error, num, level),
     )
 
 

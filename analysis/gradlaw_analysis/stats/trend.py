@@ -70,7 +70,7 @@ def _effect(
     error = spread(by_seed) / math.sqrt(num)
 
     def interval(level: float) -> tuple[float, float]:
-        low, high = t_interval(estimate, error, num - 1, level)
+        low, high = t_interval(estimate, error, num, level)
         return max(low, -1.0), min(high, 1.0)
 
     claim, complement = tails if test.direction == "greater" else tails[::-1]
