@@ -1,1 +1,12 @@
-"""Tasks that ship with the platform, one a file. Studies bring their own."""
+"""Tasks that ship with the platform, one family a file. Studies bring their own."""
+
+from __future__ import annotations
+
+from gradlaw.task import Task
+from gradlaw.tasks.digits import DigitsMLP, DigitsMLPBatchNorm, DigitsSoftmax
+from gradlaw.tasks.modular_addition import ModularAddition
+
+TASKS: dict[str, type[Task]] = {
+    item.name: item for item in (DigitsSoftmax, DigitsMLP, DigitsMLPBatchNorm, ModularAddition)
+}
+"""By name."""
