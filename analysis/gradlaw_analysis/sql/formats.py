@@ -53,7 +53,7 @@ def write_result(
         StoreError: If ``out`` cannot be written.
     """
     if file_format not in {*FORMATS, "parquet"}:
-        raise UnknownNameError("format", file_format, [*FORMATS, "parquet"])  # noqa: EM101 - a kind, no message
+        raise UnknownNameError(file_format, kind="format", known=[*FORMATS, "parquet"])
     if out is not None:
         return _write_file(schema, batches, file_format, out)
     stream = stream or sys.stdout
