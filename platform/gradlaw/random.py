@@ -11,7 +11,7 @@ of two words is taken as two 16-bit halves) nor depends on the device.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -66,21 +66,26 @@ class Streams:
         step: Scalar int64 tensor, 0 <= step < 2**32.
         part: Numbers drawn by different users of one stream at one step have different parts, so that
             no user depends on how much another draws.
+        user: Set by the engine to keep its own users apart (see :mod:`gradlaw.engine.streams`); whoever
+            is handed streams leaves it and chooses parts freely.
     """
 
     seed: Tensor
     step: Tensor
     part: int = 0
+    user: int = 0
 
     def at(self, *, step: Tensor | None = None, part: int | None = None) -> Streams:
         """The same trial's streams at another step or for another part."""
-        return Streams(self.seed, self.step if step is None else step, self.part if part is None else part)
+        return replace(
+            self, step=self.step if step is None else step, part=self.part if part is None else part
+        )
 
     def words(self, stream: Stream, count: int) -> Tensor:
         """``count`` uniform 32-bit words as int64, shape [count]."""
         blocks = torch.arange((count + 3) // 4, device=self.seed.device, dtype=torch.int64)
         zero = torch.zeros_like(blocks)
-        counter = (blocks, zero + self.step, zero + self.part, zero)
+        counter = (blocks, zero + self.step, zero + self.part, zero + self.user)
         key = (zero + self.seed, zero + STREAMS[stream])
         return torch.stack(philox4x32(counter, key), dim=-1).reshape(-1)[:count]
 

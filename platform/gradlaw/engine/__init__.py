@@ -1,1 +1,4 @@
-"""The engine: packs of trials as one batched program."""
+"""The engine: packs of trials, each written for one trial, run as one batched program.
+
+Entry: :func:`gradlaw.engine.run.run_pack`.
+"""

@@ -1,0 +1,97 @@
+"""The members of a batch at the start: initialized one by one on the host, then stacked.
+
+One by one, because then a member's start cannot depend on its neighbours, and because a task may build
+it in any way; on the host, because logarithms and cosines differ in the last bit between devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from gradlaw.engine.step import RUNNING, Fixed, Moving, TrialProgram
+from gradlaw.engine.streams import User, streams_for
+from gradlaw.errors import ConfigurationError
+from gradlaw.pack import Member, Training
+from gradlaw.random import streams_of
+from gradlaw.task import Split, Task
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def splits_alike(task: Task) -> bool:
+    """Whether all trials have the same rows: then a pack shares them, and what is computed of them."""
+    return task.num_rows is None or type(task).split is Task.split
+
+
+def stack_splits(task: Task, members: Sequence[Member], device: torch.device) -> Split | None:
+    """The members' rows, stacked to [members, rows] unless all trials have the same; None for a stream."""
+    if task.num_rows is None:
+        return None
+    if splits_alike(task):
+        return _moved(task.split(streams_of(members[0].trial.seed)), device)
+    splits = [task.split(streams_of(member.trial.seed)) for member in members]
+    sizes = {(split.train.shape[0], split.test.shape[0]) for split in splits}
+    if len(sizes) > 1:
+        msg = f"{task.name}.split: got sizes {sorted(sizes)} in one pack; allowed: one size for every seed"
+        raise ConfigurationError([msg])
+    return _moved(_stacked(splits), device)
+
+
+def stack_fixed(training: Training, members: Sequence[Member], device: torch.device) -> Fixed:
+    """Seeds and hyperparameters, each of shape [members].
+
+    Floats are in the program's dtype, whole numbers int64; texts are structural and stay out.
+    """
+    dtype = DTYPES[training.dtype]
+    names = [name for name, value in members[0].hyperparameters.items() if not isinstance(value, str)]
+    hp = {
+        name: _column([member.hyperparameters[name] for member in members], dtype, device) for name in names
+    }
+    return Fixed(torch.tensor([member.trial.seed for member in members], device=device), hp)
+
+
+def stack_moving(program: TrialProgram, members: Sequence[Member], device: torch.device) -> Moving:
+    """Parameters, buffers, states and accumulators before step 0, each of shape [members, ...]."""
+    stacked: Moving = _stacked([_start(program, member, device) for member in members])
+    return stacked
+
+
+def _start(program: TrialProgram, member: Member, device: torch.device) -> Moving:
+    dtype = DTYPES[program.training.dtype]
+    streams = streams_of(member.trial.seed)
+    params, buffers = program.training.task.init(streams)
+    params = {name: _floating(value, dtype).to(device) for name, value in params.items()}
+    buffers = {name: _floating(value, dtype).to(device) for name, value in buffers.items()}
+    there = streams_of(member.trial.seed, device=device)
+    return Moving(
+        params,
+        buffers,
+        program.training.rule.init(params, streams_for(there, User.RULE)),
+        tuple(probe.init(params) for probe in program.probes),
+        torch.tensor(RUNNING, device=device),
+        torch.tensor(0, device=device),
+        torch.tensor(0.0, dtype=dtype, device=device),
+    )
+
+
+def _floating(value: Tensor, dtype: torch.dtype) -> Tensor:
+    return value.to(dtype) if value.is_floating_point() else value
+
+
+def _column(values: Sequence[Any], dtype: torch.dtype, device: torch.device) -> Tensor:
+    kinds = {bool: torch.bool, int: torch.int64}
+    kind = type(values[0])
+    return torch.tensor(values, dtype=kinds.get(kind, dtype), device=device)
+
+
+def _moved(split: Split, device: torch.device) -> Split:
+    return Split(split.train.to(device), split.test.to(device))
+
+
+def _stacked(trees: Sequence[Any]) -> Any:
+    return tree_map(lambda *leaves: torch.stack(leaves), trees[0], *trees[1:])

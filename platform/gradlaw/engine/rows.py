@@ -1,0 +1,155 @@
+"""Rows on their way to the recorder: kept on the device between drains, and recorded once.
+
+A row of step s stands if its trial is sound through step s. That is known only after the step, so rows
+wait, and are sorted out when they are drained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gradlaw.engine.recorder import Recorder
+from gradlaw.errors import ConfigurationError, UnknownNameError
+from gradlaw.pack import Training
+from gradlaw.probe import Columns, MetricProbe
+from gradlaw.table import Column, Table
+
+METRICS_GRAIN = "One logged step of one trial."
+
+
+def metrics_table(training: Training) -> Table:
+    """The ``metrics`` table of a program: ``step``, ``loss`` and the columns of its metric probes.
+
+    ``loss`` is that of the step's own batch at the parameters before the step; at the last row, of the
+    batch that a further step would use. ``float32`` columns follow the program's dtype.
+
+    Raises:
+        ConfigurationError: If two columns have one name.
+    """
+    columns = [
+        Column(name="step", type="int64", unit="steps", doc="steps done before this row"),
+        Column(name="loss", type=training.dtype, doc="of the step's batch, before the step"),
+    ]
+    for probe in training.probes:
+        if isinstance(probe, MetricProbe):
+            columns += [_in_dtype(column, training.dtype) for column in probe.columns(training.task)]
+    names = [column.name for column in columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError([f"metrics: got column {name} twice; allowed: once" for name in twice])
+    return Table(name="metrics", grain=METRICS_GRAIN, columns=tuple(columns))
+
+
+def _in_dtype(column: Column, dtype: str) -> Column:
+    if column.type != "float32" or dtype == "float32":
+        return column
+    return Column(
+        name=column.name, type="float64", unit=column.unit, doc=column.doc, nullable=column.nullable
+    )
+
+
+class _TableRows(NamedTuple):
+    step: int
+    member: int
+    table: Table
+    columns: Columns
+
+
+class PendingRows:
+    """Rows of the members of one batch that wait to be recorded.
+
+    Args:
+        recorder: Takes the rows.
+        metrics: The ``metrics`` table.
+        trial_ids: Of the members; tensors may be longer (padding), what exceeds is dropped.
+        recorded: Last step recorded by trial id, kept over a batch that is run again.
+    """
+
+    def __init__(
+        self, recorder: Recorder, metrics: Table, trial_ids: Sequence[str], recorded: dict[str, int]
+    ) -> None:
+        self._recorder = recorder
+        self._metrics = metrics
+        self._trial_ids = np.array(trial_ids, dtype=object)
+        self._recorded = recorded
+        self._steps: list[int] = []
+        self._values: list[dict[str, Tensor]] = []
+        self._rows: list[_TableRows] = []
+
+    def __len__(self) -> int:
+        """Steps of ``metrics`` and single table entries that wait."""
+        return len(self._steps) + len(self._rows)
+
+    def add_metrics(self, step: int, values: dict[str, Tensor]) -> None:
+        """One row a member: each column of shape [members]."""
+        self._steps.append(step)
+        self._values.append(values)
+
+    def add_rows(self, step: int, member: int, table: Table, columns: Columns) -> None:
+        """Rows of one member, measured at a step."""
+        self._rows.append(_TableRows(step, member, table, columns))
+
+    def drain(self, stopped_at: Tensor, last_step: int) -> None:
+        """Hands every waiting row that stands to the recorder.
+
+        Args:
+            stopped_at: First unsound step of each member, shape [members].
+            last_step: The last step that was looked at.
+        """
+        end = stopped_at.cpu().numpy()[: len(self._trial_ids)]
+        begin = np.array([self._recorded.get(trial_id, -1) for trial_id in self._trial_ids])
+        if self._steps:
+            self._drain_metrics(begin, end)
+        for row in self._rows:
+            if begin[row.member] < row.step < end[row.member]:
+                trial_id = self._trial_ids[row.member]
+                self._recorder.append(row.table, with_trial(row.table, row.columns, trial_id))
+        self._steps, self._values, self._rows = [], [], []
+        self._recorded.update(dict.fromkeys(self._trial_ids, last_step))
+
+    def _drain_metrics(self, begin: NDArray[Any], end: NDArray[Any]) -> None:
+        num_members, steps = len(self._trial_ids), np.array(self._steps)[:, None]
+        stands = (steps > begin) & (steps < end)
+        columns: dict[str, NDArray[Any]] = {
+            "trial_id": np.broadcast_to(self._trial_ids, stands.shape)[stands],
+            "step": np.broadcast_to(steps, stands.shape)[stands],
+        }
+        for column in self._metrics.columns[1:]:
+            stacked = torch.stack([values[column.name] for values in self._values])
+            host = stacked[:, :num_members].cpu().numpy()
+            columns[column.name] = host[stands].astype(column.type, copy=False)
+        if stands.any():
+            self._recorder.append(self._metrics, columns)
+
+
+def declared(name: str, tables: Sequence[Table], owner: str) -> Table:
+    """The table of this name among those that a probe or measurement declares.
+
+    Raises:
+        UnknownNameError: If it declares none of this name.
+    """
+    for table in tables:
+        if table.name == name:
+            return table
+    raise UnknownNameError(name, kind=f"table of {owner}", known=[table.name for table in tables])
+
+
+def with_trial(table: Table, columns: Columns, trial_id: str) -> Columns:
+    """The columns and ``trial_id``.
+
+    Raises:
+        ConfigurationError: If the columns differ in length or are not those of the table.
+    """
+    lengths = {name: len(values) for name, values in columns.items()}
+    names = {column.name for column in table.columns}
+    if set(lengths) != names or len(set(lengths.values())) != 1:
+        msg = f"table {table.name}: got columns of lengths {lengths}; allowed: {sorted(names)} of one length"
+        raise ConfigurationError([msg])
+    length = next(iter(lengths.values()))
+    return {"trial_id": np.full(length, trial_id, dtype=object), **columns}
