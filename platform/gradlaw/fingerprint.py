@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from typing import Any
 
 from gradlaw.errors import EncodingError
 
@@ -45,9 +46,7 @@ def encode(value: object) -> str:
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return "[" + ",".join(encode(item) for item in value) + "]"
     if is_dataclass(value) and not isinstance(value, type):
-        named = {
-            field.name: getattr(value, field.name) for field in fields(value) if _differs(value, field.name)
-        }
+        named = {field.name: getattr(value, field.name) for field in fields(value)}
         return type(value).__name__ + _encode_mapping(named)
     msg = (
         f"no stable encoding for {value!r} of type {type(value).__name__}; "
@@ -72,21 +71,13 @@ def _encode_float(value: float) -> str:
     return f"f{(value + 0.0).hex()}"  # adding 0.0 makes -0.0 and 0.0 one value
 
 
-def _encode_mapping(value: Mapping[object, object]) -> str:
+def _encode_mapping(value: Mapping[Any, object]) -> str:
     for key in value:
         if not isinstance(key, str):
             msg = f"no stable encoding for the mapping key {key!r}; allowed: str"
             raise EncodingError(msg)
     items = sorted((str(key), item) for key, item in value.items())
     return "{" + ",".join(f"{_encode_atom(key)}:{encode(item)}" for key, item in items) + "}"
-
-
-def _differs(value: object, name: str) -> bool:
-    """Fields marked ``metadata={"omit_default": True}`` are left out at their default, so that a
-    field added later changes no digest made before it."""
-    assert is_dataclass(value)  # noqa: S101 - tells the type checker what the caller has tested
-    field = next(field for field in fields(value) if field.name == name)
-    return not (field.metadata.get("omit_default") and getattr(value, name) == field.default)
 
 
 def digest(value: object, *, length: int = 16) -> str:

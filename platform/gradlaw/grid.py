@@ -167,28 +167,29 @@ class _GridExpansion:
         assert isinstance(task, Task)
         return task
 
-    def _member(self, values: Values, seed: int) -> Member:
-        program = self._program(values)
+    def _member(self, values: Values, seed: int, data_digest: str) -> Member:
+        grid = self._grid
         changed = {name: value for name, value in values.items() if value != self._declared[name].default}
-        if isinstance(program, Measurement):
-            trial = Trial(task=_versioned(program), hyperparameters=changed, seed=seed)
+        if is_measurement(grid.task):
+            trial = Trial(task=_versioned(grid.task), hyperparameters=changed, seed=seed)
         else:
             trial = Trial(
-                task=_versioned(program.task),
-                rule=_versioned(program.rule),
-                schedule=_versioned(program.schedule),
+                task=_versioned(grid.task),
+                rule=_versioned(grid.rule),
+                schedule=_versioned(grid.schedule),
                 hyperparameters=changed,
                 seed=seed,
-                steps=program.steps,
-                dtype=program.dtype,
-                data_digest=self._data_digest(values, program.task),
+                steps=grid.steps,
+                dtype=grid.dtype,
+                data_digest=data_digest,
             )
         return Member(trial=trial, hyperparameters=values)
 
-    def _data_digest(self, values: Values, task: Task) -> str:
+    def _data_digest(self, values: Values) -> str:
         key = self._key(values)
         if key not in self._data_digests:
-            self._data_digests[key] = task.data_digest()
+            program = self._program(values)
+            self._data_digests[key] = program.task.data_digest() if isinstance(program, Training) else ""
         return self._data_digests[key]
 
     def packs(self, study: str, seeds: Sequence[int]) -> list[Pack]:
@@ -196,7 +197,9 @@ class _GridExpansion:
         groups: dict[Key, list[Member]] = {}
         for seed in seeds:
             for values in self._runs:
-                groups.setdefault(self._key(values), []).append(self._member(values, seed))
+                groups.setdefault(self._key(values), []).append(
+                    self._member(values, seed, self._data_digest(values))
+                )
         width = self._grid.pack_width
         return [
             _pack(study, self._programs[key], members[start : start + width])
@@ -205,15 +208,22 @@ class _GridExpansion:
         ]
 
     def skipped(self, seeds: Sequence[int]) -> list[tuple[Member, str]]:
-        """One member for each seed of each combination that is not to run."""
-        return [(self._member(values, seed), reason) for seed in seeds for values, reason in self._skips]
+        """One member for each seed of each combination that is not to run.
+
+        Its identity leaves out the data, so that it is never taken for a trial that ran.
+        """
+        return [
+            (self._member(values, seed, "skipped"), reason)
+            for seed in seeds
+            for values, reason in self._skips
+        ]
 
 
 def _items(value: Scalar | tuple[Scalar, ...]) -> tuple[Scalar, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _versioned(part: Task | Measurement | Rule | Schedule) -> str:
+def _versioned(part: Task | type[Task | Measurement | Rule | Schedule]) -> str:
     return f"{part.name}@{part.version}"
 
 

@@ -42,7 +42,8 @@ class Hyperparameter:
         if kind is float and type(value) is int:
             return self._check_range(float(value))
         if type(value) is not kind:
-            return f"{self.name}: got {value!r} ({type(value).__name__}), allowed {kind.__name__} {self.allowed()}"
+            got = f"{value!r} ({type(value).__name__})"
+            return f"{self.name}: got {got}, allowed {kind.__name__} {self.allowed()}"
         if self.choices and value not in self.choices:
             return f"{self.name}: got {value!r}, allowed {self.allowed()}"
         if isinstance(value, (int, float)) and kind is not bool:

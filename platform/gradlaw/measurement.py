@@ -25,8 +25,9 @@ class Measurement(ABC):
     hyperparameters: ClassVar[tuple[Hyperparameter, ...]] = ()
     exclusive: ClassVar[bool] = False
 
+    @classmethod
     @abstractmethod
-    def tables(self) -> tuple[Table, ...]:
+    def tables(cls) -> tuple[Table, ...]:
         """The tables it fills."""
 
     @abstractmethod

@@ -29,7 +29,7 @@ ENGINE_HYPERPARAMETERS = (
         default="iid",
         choices=("iid", "epoch"),
         structural=True,
-        doc="iid: drawn with replacement; epoch: a fresh permutation each epoch, its last partial batch dropped",
+        doc="iid: with replacement; epoch: a permutation each epoch, the last partial batch dropped",
     ),
 )
 """What the engine itself reads of a trial's hyperparameters."""

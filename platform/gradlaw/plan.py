@@ -157,5 +157,6 @@ def _apply(grid: Grid, settings: Settings) -> Grid:
     names = declared_by(grid)
     values = {**grid.values, **{name: value for name, value in settings.items() if name in names}}
     steps = settings.get("steps")
-    trained = isinstance(steps, int) and not is_measurement(grid.task)
-    return replace(grid, values=values, steps=steps if trained else grid.steps)
+    if not isinstance(steps, int) or is_measurement(grid.task):
+        return replace(grid, values=values)
+    return replace(grid, values=values, steps=steps)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -18,16 +18,15 @@ from gradlaw.task import Params, Pytree
 
 Hyper = Mapping[str, Tensor]
 """One trial's hyperparameters as scalars; ``lr`` is already the schedule's at this step."""
+Moved = tuple[Params, Pytree]
+"""Parameters and state after a step."""
 
 
-class LayerSignal(Protocol):
+class LayerSignal(NamedTuple):
     """One layer's input [batch, in] and the loss's gradient by its output [batch, out]."""
 
-    @property
-    def input(self) -> Tensor: ...
-
-    @property
-    def delta(self) -> Tensor: ...
+    input: Tensor
+    delta: Tensor
 
 
 class Oracle(Protocol):

@@ -110,8 +110,10 @@ class Task(ABC):
 
     @abstractmethod
     def batch(self, indices: Tensor, streams: Streams) -> Batch:
-        """The batch of the data's rows ``indices``, shape [batch]; for a stream (``num_rows`` None) of the
-        positions ``indices`` of this step, drawn from ``streams``. Leading dimension of each leaf: batch."""
+        """The batch of the data's rows ``indices``, shape [batch]; each leaf leads with that dimension.
+
+        For a stream (``num_rows`` None) the indices are positions in this step, drawn from ``streams``.
+        """
 
     @abstractmethod
     def loss(self, params: Params, buffers: Buffers, batch: Batch, noise: Noise, taps: Taps) -> LossOutput:

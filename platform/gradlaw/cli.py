@@ -1,0 +1,173 @@
+"""The command line. On stdout only what was asked for; everything else goes to stderr.
+
+Exit codes: 0 done; 1 something failed, or a claim is refuted under ``--strict``; 2 wrong usage;
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import click
+import typer
+from rich.console import Console
+
+from gradlaw.errors import GradlawError, UsageError
+from gradlaw.settings import parse_settings
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="From a claim about how networks learn to a verdict with an honest interval.",
+)
+notes = Console(stderr=True, highlight=False)
+
+DEFAULT_STORE = Path("results")
+StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the store.")]
+StudiesArgument = Annotated[list[str] | None, typer.Argument(help="Studies; all that have a plan, if none.")]
+PlanOption = Annotated[str | None, typer.Option("--plan", help="Id of a plan; the newest, if none.")]
+
+
+@app.command()
+def studies() -> None:
+    """What there is, with question and presets."""
+    from gradlaw.studies import find_studies
+
+    for name, folder in find_studies().items():
+        typer.echo(f"{name}: {folder.study.question}")
+        for preset, what in folder.study.presets.items():
+            typer.echo(f"    {preset:<8}{what.doc}")
+
+
+@app.command()
+def run(
+    study: Annotated[str, typer.Argument(help="Name of a study, or the path of its folder.")],
+    preset: Annotated[str, typer.Option(help="Which of its presets.")] = "demo",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="k=v,... ; k=[v,w] is an axis.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds instead of the preset's.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    launcher: Annotated[str, typer.Option(help="inline or ray.")] = "ray",
+    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
+    explore: Annotated[bool, typer.Option(help="Seeds of a range apart; decides nothing.")] = False,
+    retry_failed: Annotated[bool, typer.Option(help="Try again what failed for good.")] = False,
+    time_limit_s: Annotated[float | None, typer.Option(help="Seconds a pack may take.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Show the plan and stop.")] = False,
+) -> None:
+    """Run what a preset of a study still lacks in the store."""
+    from gradlaw.progress import ProgressDisplay
+    from gradlaw.run import RunOptions, describe_plan
+    from gradlaw.run import run as run_study
+
+    overrides = parse_settings(set_ or [])
+    if dry_run:
+        for line in describe_plan(
+            study, preset=preset, set=overrides, seeds=seeds, store=store, explore=explore
+        ):
+            typer.echo(line)
+        return
+    with ProgressDisplay(notes) as display:
+        options = RunOptions(
+            launcher=launcher,
+            address=address,
+            retry_failed=retry_failed,
+            time_limit_s=time_limit_s,
+            on_progress=display.show,
+            say=display.say,
+        )
+        summary = run_study(
+            study, preset=preset, set=overrides, seeds=seeds, store=store, explore=explore, options=options
+        )
+    states = ", ".join(f"{count} {state}" for state, count in summary.states.items())
+    display.say(f"{summary.plan_id}: {states}; {summary.wall_s:.1f} s; store {summary.store}")
+    if not summary.complete:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(store: StoreOption = DEFAULT_STORE) -> None:
+    """Packs and trials by state, rate, time left."""
+    from gradlaw_analysis import open_store
+
+    typer.echo(str(open_store(store).status()))
+
+
+@app.command()
+def sql(
+    statement: Annotated[str, typer.Argument(help="One SELECT, EXPLAIN, DESCRIBE or PIVOT.")],
+    store: StoreOption = DEFAULT_STORE,
+    format_: Annotated[
+        Literal["table", "csv", "json", "parquet", "markdown"], typer.Option("--format")
+    ] = "table",
+    out: Annotated[Path | None, typer.Option(help="File to write instead of stdout.")] = None,
+    time_limit_s: Annotated[float, typer.Option(help="Seconds the query may take.")] = 60.0,
+) -> None:
+    """Query the store, safely, while it fills."""
+    from gradlaw_analysis import open_store
+
+    open_store(store).write_sql(statement, file_format=format_, out=out, wall_s=time_limit_s)
+
+
+@app.command()
+def verdicts(
+    studies: StudiesArgument = None,
+    plan: PlanOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    format_: Annotated[Literal["table", "json"], typer.Option("--format")] = "table",
+    strict: Annotated[bool, typer.Option(help="Exit 1 if a claim is refuted.")] = False,
+) -> None:
+    """What the claims of a plan come to."""
+    from gradlaw_analysis.report.terminal import write_verdicts
+
+    from gradlaw_analysis import open_store
+
+    found = open_store(store).verdicts(studies or None, plan=plan)
+    write_verdicts(found, format_)
+    if strict and any(verdict.verdict == "refuted" for verdict in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    studies: StudiesArgument = None,
+    plan: PlanOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    out: Annotated[Path, typer.Option(help="report.html, .md or .json")] = Path("report.html"),
+) -> None:
+    """One self-contained file: verdicts, figures, SQL, provenance."""
+    from gradlaw_analysis import open_store
+
+    open_store(store).report(studies or None, plan=plan, out=out)
+    notes.print(f"wrote {out}", markup=False)
+
+
+@app.command()
+def compact(store: StoreOption = DEFAULT_STORE) -> None:
+    """Merge the packs of a store into few large files."""
+    from gradlaw.store.compaction import compact as merge
+    from gradlaw.store.store import Store
+
+    notes.print(str(merge(Store.open(store))), markup=False)
+
+
+def main() -> None:
+    """Entry point: runs a command and turns what it raises into a message and an exit code."""
+    try:
+        result = app(standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+    except click.exceptions.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        notes.print("interrupted; what is committed is kept, and the next run goes on from there")
+        code = 130
+    except GradlawError as error:
+        notes.print(f"error: {error}", markup=False, soft_wrap=True)
+        code = 2 if isinstance(error, UsageError) else 1
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

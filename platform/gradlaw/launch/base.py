@@ -1,0 +1,81 @@
+"""The seam between what runs and where: one abstract method, one contract for every launcher."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from gradlaw.pack import Pack
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One pack to run, with all that a worker needs to run and commit it.
+
+    Attributes:
+        pack: What to run.
+        store: Path of the store.
+        device: Torch device, for example "cpu" or "cuda".
+        threads: Threads torch may use, >= 1.
+        flush_s: Seconds between live parts, > 0.
+        time_limit_s: Seconds after which unfinished trials are timed out, or None.
+        attempts: Failed attempts so far, by trial id, where there are any.
+    """
+
+    pack: Pack
+    store: str
+    device: str = "cpu"
+    threads: int = 1
+    flush_s: float = 10.0
+    time_limit_s: float | None = None
+    attempts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a worker tells the driver at a flush, small whatever the pack holds.
+
+    Attributes:
+        pack_id: Which pack.
+        trials_done: Trials ended so far.
+        steps_done: Trial-steps done so far.
+        states: Number of trials by final state, once the pack is committed; empty before.
+        finished: Whether the pack is committed.
+        error: The cause where the pack failed; "" otherwise.
+        lost: Whether the worker died, so that it cannot have committed the failure itself.
+    """
+
+    pack_id: str
+    trials_done: int = 0
+    steps_done: int = 0
+    states: Mapping[str, int] = field(default_factory=dict)
+    finished: bool = False
+    error: str = ""
+    lost: bool = False
+
+
+OnReport = Callable[[Report], None]
+
+
+class Launcher(ABC):
+    """Runs orders.
+
+    What must hold of every launcher:
+
+    - Every order ends as a commit in the store, or as a report with an error; the store is the truth.
+    - A pack that fails does not keep another from running, except where ``run`` raises.
+    - An interrupt leaves what is committed as it is.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def run(self, orders: Sequence[Order], on_report: OnReport) -> None:
+        """Runs all orders and returns when each has ended.
+
+        Args:
+            orders: What to run, most wanted first.
+            on_report: Called in this process for every report, from one thread.
+        """

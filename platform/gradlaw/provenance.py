@@ -1,0 +1,54 @@
+"""Where numbers come from: code, versions and machine, as they are written beside every trial."""
+
+from __future__ import annotations
+
+import json
+import platform
+import socket
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("gradlaw", "torch", "numpy", "pyarrow", "ray", "scikit-learn")
+
+
+@cache
+def versions() -> str:
+    """Versions of Python and of the packages that numbers depend on, as a JSON object."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # training code needs torch and numpy alone
+            continue
+    return json.dumps(found, sort_keys=True)
+
+
+@cache
+def git_commit() -> str:
+    """Commit of the checkout that runs, "" where there is none; "+changes" if files differ from it."""
+    folder = Path(__file__).parent
+
+    def ask(*words: str) -> str:
+        command = ["git", "-C", str(folder), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        if not ask("ls-files", "--", Path(__file__).name):
+            return ""  # installed below somebody else's checkout
+        changed = ask("status", "--porcelain", "--untracked-files=no")
+        return ask("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def host() -> str:
+    """Name of this machine."""
+    return socket.gethostname()
+
+
+def utc_now() -> datetime:
+    """The time, in UTC, without a zone, as the store keeps it."""
+    return datetime.now(UTC).replace(tzinfo=None)

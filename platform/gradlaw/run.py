@@ -1,0 +1,391 @@
+"""Run: plan a study, subtract what the store holds, launch the rest, until nothing is missing."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from gradlaw import provenance
+from gradlaw.claim import Claim
+from gradlaw.claim_lock import claim_document, lock_digest
+from gradlaw.fingerprint import digest
+from gradlaw.launch import make_launcher
+from gradlaw.launch.base import Launcher, Order, Report
+from gradlaw.launch.worker import trial_rows, unrun_results
+from gradlaw.pack import Member, Pack, Training
+from gradlaw.plan import Plan, PlanKind, make_plan
+from gradlaw.store.store import Store, TrialIndex
+from gradlaw.studies import StudyFolder, find_study
+from gradlaw.trial import FINAL, MAX_ATTEMPTS, State
+
+PLAN_CHECKS = "gradlaw.plan_checks"
+"""Entry points called with (claims, declared seeds) before a plan that decides runs; they raise to refuse."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunProgress:
+    """How far a run is.
+
+    Attributes:
+        trials_planned: Trials of the plan.
+        trials_held: Of these, those the store held before.
+        trials_done: Of these, those ended by this run so far, committed or not.
+        steps_planned, steps_done: Trial-steps this run set out to do, and those done so far.
+        packs_done, packs_planned: Packs committed by this run, and packs it set out to run.
+        elapsed_s: Seconds since the launch.
+    """
+
+    trials_planned: int
+    trials_held: int
+    trials_done: int
+    steps_planned: int
+    steps_done: int
+    packs_done: int
+    packs_planned: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """How a run ended.
+
+    Attributes:
+        plan_id: The plan.
+        store: Path of the store.
+        trials_planned: Trials of the plan.
+        trials_run: Trials that this run ended.
+        states: Trials of the plan by state, all attempts of all runs resolved.
+        wall_s: Seconds it took.
+    """
+
+    plan_id: str
+    store: str
+    trials_planned: int
+    trials_run: int
+    states: Mapping[str, int]
+    wall_s: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned trial ended, and none of them as ``failed``."""
+        return sum(self.states.values()) == self.trials_planned and str(State.FAILED) not in self.states
+
+
+OnProgress = Callable[[RunProgress], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How, not what, to run.
+
+    Attributes:
+        launcher: "inline" or "ray".
+        address: Of a running Ray cluster.
+        device: Torch device of every pack.
+        flush_s: Seconds between live parts, > 0.
+        time_limit_s: Seconds a pack may take, or None.
+        retry_failed: Whether trials that failed for good are tried again.
+        on_progress: Called at every report.
+        say: Called with lines worth reading.
+    """
+
+    launcher: str = "inline"
+    address: str | None = None
+    device: str = "cpu"
+    flush_s: float = 10.0
+    time_limit_s: float | None = None
+    retry_failed: bool = False
+    on_progress: OnProgress | None = None
+    say: Say | None = None
+
+
+def run(
+    study: str | Path,
+    *,
+    preset: str = "demo",
+    set: Mapping[str, object] | None = None,  # noqa: A002 - as on the command line
+    seeds: int | None = None,
+    store: str | Path = "results",
+    explore: bool = False,
+    options: RunOptions | None = None,
+    **how: Any,
+) -> RunSummary:
+    """Runs what a preset of a study still lacks in a store.
+
+    Args:
+        study: Name of a study, or the path of its folder.
+        preset: Name of one of its presets.
+        set: New values, or lists of values, of hyperparameters.
+        seeds: Number of seeds instead of the preset's.
+        store: Folder of the store; made if there is none.
+        explore: Draw the seeds from the range set apart for exploration.
+        options: How to run.
+        **how: Fields of :class:`RunOptions`, in place of those of ``options``.
+
+    Raises:
+        UsageError: Unknown names or impossible values, before anything runs.
+        UndecidableError: The declared seeds cannot decide the study's claims.
+        StoreError: The store cannot be used.
+        Exception: With the inline launcher, what a task raised, unwrapped.
+    """
+    options = replace(options or RunOptions(), **how)
+    launcher = make_launcher(options.launcher, address=options.address)
+    folder = find_study(study)
+    plan = make_plan(folder.study, preset, overrides=set, seeds=seeds, explore=explore)
+    if plan.kind is PlanKind.CONFIRM:
+        check_claims(folder.claims, plan.declared_seeds)
+    return _Run(folder, plan, Store.create(store), launcher, options).go()
+
+
+def check_claims(claims: Sequence[Claim], num_seeds: int) -> None:
+    """Asks every installed check whether ``num_seeds`` seeds can decide the claims; they raise if not."""
+    for point in entry_points(group=PLAN_CHECKS):
+        point.load()(claims, num_seeds)
+
+
+def missing_members(plan: Plan, index: TrialIndex, *, retry_failed: bool = False) -> dict[str, Pack]:
+    """The packs that still have something to run, by id, each with only the members it lacks.
+
+    A trial is held if it has a final state and was measured with every probe its program asks for.
+    """
+    pending = {}
+    for pack in plan.packs:
+        probes = pack.program.probes if isinstance(pack.program, Training) else ()
+        asked = {probe.digest for probe in probes}
+        lacking = tuple(
+            member for member in pack.members if not _held(member, index, asked, retry_failed=retry_failed)
+        )
+        if lacking:
+            pending[pack.pack_id] = replace(pack, members=lacking)
+    return pending
+
+
+def _held(member: Member, index: TrialIndex, asked: set[str], *, retry_failed: bool) -> bool:
+    entry = index.get(member.trial.trial_id)
+    if entry is None or entry.state not in FINAL:
+        return False
+    if entry.state is State.FAILED:
+        return not retry_failed
+    return asked <= set(entry.probes)
+
+
+class _Run:
+    """One run of one plan on one store."""
+
+    def __init__(
+        self, folder: StudyFolder, plan: Plan, store: Store, launcher: Launcher, options: RunOptions
+    ) -> None:
+        self._folder, self._plan, self._store = folder, plan, store
+        self._launcher, self._options = launcher, options
+        self._ids = {member.trial.trial_id for member in plan.members}
+        self._started = time.perf_counter()
+        self._live: dict[str, Report] = {}
+        self._held_before = 0
+        self._packs_planned = self._packs_done = self._steps_planned = 0
+
+    def go(self) -> RunSummary:
+        index = self._store.index()
+        self._lock(index)
+        self._store.write_plan(self._plan_document(), self._plan_rows())
+        self._commit_skipped(index)
+        retry_failed = self._options.retry_failed
+        pending = missing_members(self._plan, index, retry_failed=retry_failed)
+        self._held_before = len(self._ids) - sum(len(pack.members) for pack in pending.values())
+        self._packs_planned = len(pending)
+        self._steps_planned = sum(member.trial.steps for pack in pending.values() for member in pack.members)
+        self._tell(pending, index)
+        for _ in range(MAX_ATTEMPTS + 1):  # one more, for what another driver had begun and lost
+            if not pending:
+                break
+            self._launch(pending, index, fresh=retry_failed)
+            index, retry_failed = self._store.index(), False
+            pending = missing_members(self._plan, index)
+        return self._summary(index)
+
+    def _lock(self, index: TrialIndex) -> None:
+        """Locks the claims before the first trial of a plan that decides; once for each version of them."""
+        if self._plan.kind is not PlanKind.CONFIRM or not self._folder.claims:
+            return
+        documents = [claim_document(claim, self._folder.sql) for claim in self._folder.claims]
+        digest = lock_digest(documents)
+        held = self._store.locks(self._plan.study)
+        if any(lock.get("kind") == "claims" and lock.get("digest") == digest for lock in held):
+            return
+        self._store.append_lock(
+            self._plan.study,
+            {
+                "kind": "claims",
+                "digest": digest,
+                "claims": documents,
+                "plan_id": self._plan.plan_id,
+                "created_at": provenance.utc_now().isoformat(),
+                "git_commit": provenance.git_commit(),
+                "before_data": not any(trial_id in index for trial_id in self._ids),
+            },
+        )
+
+    def _plan_document(self) -> dict[str, Any]:
+        plan = self._plan
+        return {
+            "plan_id": plan.plan_id,
+            "study": plan.study,
+            "preset": plan.preset,
+            "overrides": dict(plan.overrides),
+            "kind": str(plan.kind),
+            "num_seeds": len(plan.seeds),
+            "declared_seeds": plan.declared_seeds,
+            "created_at": provenance.utc_now().isoformat(),
+            "git_commit": provenance.git_commit(),
+        }
+
+    def _plan_rows(self) -> list[tuple[str, int]]:
+        return [(member.trial.trial_id, member.trial.seed) for member in self._plan.members]
+
+    def _commit_skipped(self, index: TrialIndex) -> None:
+        lacking = [pair for pair in self._plan.skipped if pair[0].trial.trial_id not in index]
+        if not lacking:
+            return
+        members = tuple(member for member, _ in lacking)
+        results = [
+            replace(result, reason=reason)
+            for result, (_, reason) in zip(unrun_results(members, State.SKIPPED), lacking, strict=True)
+        ]
+        pack_id = digest(["skipped", [member.trial.trial_id for member in members]])
+        rows = trial_rows(members, results, program=None, attempts={}, started_at=provenance.utc_now())
+        self._store.writer(self._plan.study, pack_id).commit(rows)
+
+    def _launch(self, pending: Mapping[str, Pack], index: TrialIndex, *, fresh: bool) -> None:
+        options = self._options
+        orders = [
+            Order(
+                pack=pack,
+                store=str(self._store.path),
+                device=options.device,
+                flush_s=options.flush_s,
+                time_limit_s=options.time_limit_s,
+                attempts={} if fresh else _attempts(pack.members, index),
+            )
+            for pack in pending.values()
+        ]
+        lost: dict[str, str] = {}
+
+        def on_report(report: Report) -> None:
+            if report.lost:
+                lost[report.pack_id] = report.error
+            self._follow(report)
+
+        self._launcher.run(orders, on_report)
+        if lost:
+            self._commit_lost([order for order in orders if order.pack.pack_id in lost], lost, index)
+
+    def _commit_lost(self, orders: Iterable[Order], causes: Mapping[str, str], before: TrialIndex) -> None:
+        """A dead worker cannot say so; the driver does, for what the worker had not committed."""
+        index = self._store.index()
+        for order in orders:
+            ids = {member.trial.trial_id for member in order.pack.members}
+            members = tuple(
+                member
+                for member in order.pack.members
+                if index.get(member.trial.trial_id) == before.get(member.trial.trial_id)
+            )
+            if not members:
+                continue
+            reason = causes[order.pack.pack_id]
+            results = unrun_results(members, State.LOST, reason)
+            rows = trial_rows(
+                members,
+                results,
+                program=order.pack.program,
+                attempts=order.attempts,
+                started_at=provenance.utc_now(),
+            )
+            self._store.writer(order.pack.study, order.pack.pack_id).commit(rows)
+            self._say(f"pack {order.pack.pack_id}: {len(members)} of {len(ids)} trials lost ({reason})")
+
+    def _follow(self, report: Report) -> None:
+        self._live[report.pack_id] = report
+        if report.finished:
+            self._packs_done += 1
+        if report.error:
+            self._say(f"pack {report.pack_id}: {report.error}")
+        if self._options.on_progress:
+            self._options.on_progress(self._progress())
+
+    def _progress(self) -> RunProgress:
+        return RunProgress(
+            trials_planned=len(self._ids),
+            trials_held=self._held_before,
+            trials_done=sum(report.trials_done for report in self._live.values()),
+            steps_planned=self._steps_planned,
+            steps_done=sum(report.steps_done for report in self._live.values()),
+            packs_done=self._packs_done,
+            packs_planned=self._packs_planned,
+            elapsed_s=time.perf_counter() - self._started,
+        )
+
+    def _tell(self, pending: Mapping[str, Pack], index: TrialIndex) -> None:
+        members = [member for pack in pending.values() for member in pack.members]
+        self._say(
+            f"plan {self._plan.plan_id}: {len(self._ids)} trials, {self._held_before} in the store, "
+            f"{len(members)} to run in {len(pending)} packs"
+        )
+        again = sum(
+            1
+            for member in members
+            if (entry := index.get(member.trial.trial_id)) and entry.state in FINAL - {State.FAILED}
+        )
+        if again:
+            self._say(f"{again} of them run again: they were not measured with every probe asked for")
+
+    def _say(self, line: str) -> None:
+        if self._options.say:
+            self._options.say(line)
+
+    def _summary(self, index: TrialIndex) -> RunSummary:
+        states = Counter(str(index[trial_id].state) for trial_id in self._ids if trial_id in index)
+        return RunSummary(
+            plan_id=self._plan.plan_id,
+            store=str(self._store.path),
+            trials_planned=len(self._ids),
+            trials_run=sum(report.trials_done for report in self._live.values()),
+            states=dict(sorted(states.items())),
+            wall_s=time.perf_counter() - self._started,
+        )
+
+
+def _attempts(members: Iterable[Member], index: TrialIndex) -> dict[str, int]:
+    """Failed attempts of the members that have any."""
+    entries = [(member.trial.trial_id, index.get(member.trial.trial_id)) for member in members]
+    return {trial_id: entry.num_failures for trial_id, entry in entries if entry and entry.num_failures}
+
+
+def describe_plan(
+    study: str | Path,
+    *,
+    preset: str,
+    set: Mapping[str, object],  # noqa: A002 - as on the command line
+    seeds: int | None,
+    store: str | Path,
+    explore: bool,
+) -> list[str]:
+    """What a run would do, in lines, checked as a run is; nothing is written."""
+    folder = find_study(study)
+    plan = make_plan(folder.study, preset, overrides=set, seeds=seeds, explore=explore)
+    if plan.kind is PlanKind.CONFIRM:
+        check_claims(folder.claims, plan.declared_seeds)
+    index = Store.open(store).index() if Path(store).exists() else {}
+    pending = missing_members(plan, index)
+    to_run = [member for pack in pending.values() for member in pack.members]
+    steps = sum(member.trial.steps for member in to_run)
+    num_trials = len(list(plan.members))
+    return [
+        f"plan {plan.plan_id} ({plan.kind}): {num_trials} trials, {len(plan.seeds)} seeds",
+        f"to run: {len(to_run)} trials in {len(pending)} packs, {steps:,} trial-steps",
+        f"skipped: {len(plan.skipped)}",
+    ]
