@@ -1,0 +1,111 @@
+"""How a Parquet file of the store is written, and what its footer says."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
+import pyarrow.parquet as pq  # type: ignore[import-untyped]  # pyarrow ships no types
+
+from gradlaw.errors import SchemaError, StoreError
+
+SCHEMA_VERSION = 1
+ROW_GROUP_ROWS = 122_880
+MAGIC = b"PAR1"
+
+_PREFIX = "gradlaw."
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFile:
+    """One file of rows, as the commit or manifest that makes it visible lists it.
+
+    Attributes:
+        table: Its table.
+        key: Where it is in the store.
+        size: Bytes.
+        sha256: Digest of the content, 64 hexadecimal digits; "" for a commit's own ``trials`` file,
+            which cannot hold its own digest: its pages carry checksums.
+        rows: Number of rows.
+    """
+
+    table: str
+    key: str
+    size: int
+    sha256: str
+    rows: int
+
+
+class BinarySink(Protocol):
+    """What Parquet is written to."""
+
+    def write(self, data: bytes) -> int: ...
+
+
+def footer(**entries: object) -> dict[str, str]:
+    """Footer entries as JSON, with the schema version and where the file was written."""
+    entries = {
+        "schema_version": SCHEMA_VERSION,
+        "provenance": {"host": platform.node(), "python": platform.python_version()},
+        **entries,
+    }
+    return {_PREFIX + name: json.dumps(value, sort_keys=True) for name, value in entries.items()}
+
+
+def read_footer(schema: pa.Schema) -> dict[str, Any]:
+    """The entries that ``footer`` wrote; raises SchemaError for a file of another kind or version."""
+    metadata: Mapping[bytes, bytes] = schema.metadata or {}
+    entries = {}
+    for name, value in metadata.items():
+        if name.startswith(_PREFIX.encode()):
+            entries[name.decode().removeprefix(_PREFIX)] = json.loads(value)
+    version = entries.get("schema_version")
+    if version != SCHEMA_VERSION:
+        msg = f"not a file of this store: schema version {version}, allowed {SCHEMA_VERSION}"
+        raise SchemaError(msg)
+    return entries
+
+
+def open_writer(sink: BinarySink, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer of zstd Parquet: floats split by byte (half the size), the rest in dictionaries."""
+    floats = {field.name for field in schema if pa.types.is_floating(field.type)}
+    plain = floats | {field.name for field in schema if pa.types.is_boolean(field.type)}
+    return pq.ParquetWriter(
+        sink,
+        schema,
+        compression="zstd",
+        use_dictionary=[field.name for field in schema if field.name not in plain],
+        column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
+        write_page_checksum=True,
+        coerce_timestamps="us",
+    )
+
+
+def to_bytes(rows: pa.Table, **entries: object) -> bytes:
+    """Rows as one Parquet file in memory."""
+    schema = rows.schema.with_metadata(footer(**entries))
+    sink = pa.BufferOutputStream()
+    with open_writer(sink, schema) as writer:
+        writer.write_table(rows.cast(schema), row_group_size=ROW_GROUP_ROWS)
+    return bytes(sink.getvalue())
+
+
+def read_bytes(data: bytes, name: str) -> tuple[pa.Table, dict[str, Any]]:
+    """Rows and footer of a file in memory, every page's checksum verified.
+
+    Raises:
+        StoreError: If it is not Parquet, is damaged, or is not a file of this store; says why.
+    """
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        entries = read_footer(file.schema_arrow)
+        return file.read(), entries
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, SchemaError):
+            raise
+        msg = f"{name} is not a readable Parquet file: {error}"
+        raise StoreError(msg) from error

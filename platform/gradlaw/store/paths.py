@@ -1,0 +1,124 @@
+"""Every name in a store, in both directions. Nothing else joins or parses keys.
+
+store.json                                       the store's schema version
+schemas/<table>.json                             a declared table
+schemas/<trials|metrics>/<column>.json           a column of a table that grows by name
+<table>/study=<study>/<pack>-<attempt>.parquet   rows of one pack
+trials/study=<study>/<pack>-<attempt>.parquet    the commit of that pack, written last
+_attempts/<pack>-<attempt>.json                  reserves the number of an attempt
+_live/<pack>-<attempt>-<firststep>-<n>.parquet   metrics of a pack that runs
+_generations/<n>.json                            a compaction, written last
+_generations/<n>/<token>-<part>-<table>.parquet  its files
+plans/<plan_id>.parquet                          what one run asked for
+locks/<study>/<nnnn>.json                        claims locked, evaluations shown
+verdicts/<study>/<nnnn>.json                     verdicts given
+_tmp/                                            files not yet published
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from gradlaw.errors import UsageError
+
+STORE = "store.json"
+TRIALS, METRICS = "trials", "metrics"
+ATTEMPTS, LIVE, GENERATIONS, PLANS, SCHEMAS = "_attempts", "_live", "_generations", "plans", "schemas"
+LOCKS, VERDICTS = "locks", "verdicts"
+RESERVED = frozenset({PLANS, LOCKS, VERDICTS, SCHEMAS})
+"""Folders that hold documents, not rows; no table may have such a name."""
+
+NAME = r"[a-z][a-z0-9_]*"
+PACK = r"[A-Za-z0-9_]+"
+_DATA = re.compile(rf"({NAME})/study=({NAME})/({PACK})-(\d+)\.parquet")
+_LIVE = re.compile(rf"{LIVE}/({PACK})-(\d+)-\d+-\d+\.parquet")
+_MANIFEST = re.compile(rf"{GENERATIONS}/(\d+)\.json")
+
+
+class PackKey(NamedTuple):
+    """One attempt at a pack: unique in a store, because its number is reserved in it."""
+
+    pack_id: str
+    attempt: int
+
+
+class DataKey(NamedTuple):
+    """What the key of a data file says."""
+
+    table: str
+    study: str
+    pack: PackKey
+
+
+def check(kind: str, name: str, pattern: str = NAME) -> str:
+    """Returns ``name`` if it can be part of a key; raises UsageError if not."""
+    if not re.fullmatch(pattern, name):
+        msg = f"{kind}: got {name!r}, allowed {pattern}"
+        raise UsageError(msg)
+    return name
+
+
+def data(table: str, study: str, pack: PackKey) -> str:
+    """Key of one pack's rows of a table."""
+    return f"{table}/study={study}/{pack.pack_id}-{pack.attempt}.parquet"
+
+
+def parse_data(key: str) -> DataKey | None:
+    """What a data file's key says, or None if it is not one."""
+    match = _DATA.fullmatch(key)
+    if match is None or match[1] in RESERVED:
+        return None
+    return DataKey(match[1], match[2], PackKey(match[3], int(match[4])))
+
+
+def attempt(pack: PackKey) -> str:
+    """Key of the document that reserves an attempt."""
+    return f"{ATTEMPTS}/{pack.pack_id}-{pack.attempt}.json"
+
+
+def live(pack: PackKey, first_step: int, number: int) -> str:
+    """Key of a live part."""
+    return f"{LIVE}/{pack.pack_id}-{pack.attempt}-{first_step}-{number}.parquet"
+
+
+def parse_live(key: str) -> PackKey | None:
+    """Whose live part a key is, or None."""
+    match = _LIVE.fullmatch(key)
+    return PackKey(match[1], int(match[2])) if match else None
+
+
+def manifest(generation: int) -> str:
+    """Key of a generation's manifest."""
+    return f"{GENERATIONS}/{generation}.json"
+
+
+def parse_manifest(key: str) -> int | None:
+    """The generation whose manifest a key is, or None."""
+    match = _MANIFEST.fullmatch(key)
+    return int(match[1]) if match else None
+
+
+def generation_file(generation: int, token: str, part: int, table: str) -> str:
+    """Key of one file of a generation; the token keeps two compactions apart."""
+    return f"{GENERATIONS}/{generation}/{token}-{part}-{table}.parquet"
+
+
+def plan(plan_id: str) -> str:
+    """Key of a plan."""
+    return f"{PLANS}/{plan_id}.parquet"
+
+
+def document(folder: str, study: str, number: int) -> str:
+    """Key of a numbered document."""
+    return f"{folder}/{study}/{number:04d}.json"
+
+
+def table_schema(table: str) -> str:
+    """Key of a declared table's registration."""
+    return f"{SCHEMAS}/{table}.json"
+
+
+def column_schema(table: str, column: str) -> str:
+    """Key of the registration of one column of a table that grows by name."""
+    return f"{SCHEMAS}/{table}/{column}.json"

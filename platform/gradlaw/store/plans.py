@@ -1,0 +1,101 @@
+"""Plans: what each run asked for. One Parquet file a plan, its trials in the order of the plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
+
+from gradlaw.errors import StoreError, UnknownNameError
+from gradlaw.hyperparameter import Scalar
+from gradlaw.store import paths
+from gradlaw.store.files import LocalFiles
+from gradlaw.store.parquet import read_bytes, to_bytes
+
+PLAN_SCHEMA = pa.schema(
+    [("plan_id", pa.string()), ("trial_id", pa.string()), ("seed", pa.int64()), ("probes", pa.string())]
+)
+"""Columns of a plan's rows; ``probes``: JSON, digests of the probes asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedTrial:
+    """One trial of a plan, and the digests of the probes that the plan asks of it."""
+
+    trial_id: str
+    seed: int
+    probes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRecord:
+    """What one run asked for, without its trials.
+
+    Attributes:
+        plan_id: Letters, digits and underscores.
+        study, preset: Names.
+        overrides: What ``--set`` changed.
+        num_seeds: Number of seeds.
+        kind: ``confirm``, or ``explore``: on seeds that no claim is decided on.
+        created_at: UTC.
+        git_commit: Of the code that made the plan; "" if unknown.
+        claims_digest: Of the claims as they stood.
+    """
+
+    plan_id: str
+    study: str
+    preset: str
+    overrides: Mapping[str, Scalar] = field(default_factory=dict)
+    num_seeds: int
+    kind: Literal["confirm", "explore"] = "confirm"
+    created_at: datetime
+    git_commit: str = ""
+    claims_digest: str = ""
+
+
+def write_plan(files: LocalFiles, plan: PlanRecord, trials: Iterable[PlannedTrial]) -> bool:
+    """Writes a plan; returns False, changing nothing, if there is one with this plan_id."""
+    paths.check("plan_id", plan.plan_id, paths.PACK)
+    rows = list(trials)
+    columns = [
+        [plan.plan_id] * len(rows),
+        [row.trial_id for row in rows],
+        [row.seed for row in rows],
+        [json.dumps(sorted(row.probes)) for row in rows],
+    ]
+    table = pa.Table.from_arrays(
+        [pa.array(column, item.type) for column, item in zip(columns, PLAN_SCHEMA, strict=True)],
+        schema=PLAN_SCHEMA,
+    )
+    document = asdict(plan) | {"created_at": plan.created_at.astimezone(UTC).isoformat()}
+    return files.create(paths.plan(plan.plan_id), to_bytes(table, plan=document))
+
+
+def read_plans(files: LocalFiles) -> tuple[PlanRecord, ...]:
+    """Every plan, oldest first. Raises StoreError, naming the file, if one is damaged."""
+    plans = [_read(files, key)[0] for key in sorted(files.scan(paths.PLANS))]
+    return tuple(sorted(plans, key=lambda plan: (plan.created_at, plan.plan_id)))
+
+
+def read_plan(files: LocalFiles, plan_id: str) -> tuple[PlanRecord, pa.Table]:
+    """One plan and its rows, of ``PLAN_SCHEMA``; raises UnknownNameError, listing the known ones."""
+    try:
+        return _read(files, paths.plan(paths.check("plan_id", plan_id, paths.PACK)))
+    except FileNotFoundError as error:
+        known = [plan.plan_id for plan in read_plans(files)]
+        raise UnknownNameError(plan_id, kind="plan", known=known) from error
+
+
+def _read(files: LocalFiles, key: str) -> tuple[PlanRecord, pa.Table]:
+    rows, entries = read_bytes(files.read(key), files.location(key))
+    try:
+        document = dict(entries["plan"])
+        created_at = datetime.fromisoformat(document.pop("created_at"))
+        return PlanRecord(**document, created_at=created_at), rows.cast(PLAN_SCHEMA)
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{files.location(key)} holds no plan: {error!r}; move it out of the store"
+        raise StoreError(msg) from error

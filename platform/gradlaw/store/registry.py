@@ -1,0 +1,105 @@
+"""What each table of a store holds, registered once and for all writers.
+
+A study's table is registered whole. ``trials`` and ``metrics`` grow by name: their columns are
+registered one by one (hyperparameters, metrics), a float32 and a float64 column of one name as one.
+The registry is also how a view knows its columns before there is a row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from gradlaw.errors import SchemaError, StoreError
+from gradlaw.store import paths
+from gradlaw.store.files import LocalFiles
+from gradlaw.store.schema import check_table
+from gradlaw.table import Column, Table
+
+
+def register_table(files: LocalFiles, table: Table) -> None:
+    """Registers a declaration; raises SchemaError if the store holds another of that name."""
+    paths.check("table name", table.name)
+    check_table(table)
+    if table.name == paths.METRICS:
+        register_columns(files, paths.METRICS, table.columns)
+        return
+    if table.name in paths.RESERVED or table.name == paths.TRIALS:
+        msg = f"table name: got {table.name!r}, which the store itself uses; rename the table"
+        raise SchemaError(msg)
+    held = _register(files, paths.table_schema(table.name), asdict(table))
+    if _identity(_table(held)) != _identity(table):
+        msg = (
+            f"table {table.name}: the store holds version {held['version']} with columns "
+            f"{_columns_text(_table(held))}; got version {table.version} with {_columns_text(table)}; "
+            "write to another store"
+        )
+        raise SchemaError(msg)
+
+
+def register_columns(files: LocalFiles, table: str, columns: Iterable[Column]) -> None:
+    """Registers columns of a table that grows by name; raises SchemaError if a type differs."""
+    for column in columns:
+        paths.check(f"column of {table}", column.name)
+        kind = "float64" if column.type == "float32" else column.type
+        document = {"name": column.name, "type": kind, "unit": column.unit, "doc": column.doc}
+        held = _register(files, paths.column_schema(table, column.name), document)
+        if held["type"] != kind:
+            msg = (
+                f"column {column.name} of {table}: the store holds it as {held['type']}, got {column.type}; "
+                "rename it, or write to another store"
+            )
+            raise SchemaError(msg)
+
+
+def registered_tables(files: LocalFiles) -> dict[str, Table]:
+    """The study tables of a store by name."""
+    return {
+        table.name: table
+        for key in sorted(files.scan(paths.SCHEMAS))
+        if key.count("/") == 1
+        for table in [_table(_read(files, key))]
+    }
+
+
+def registered_columns(files: LocalFiles, table: str) -> tuple[Column, ...]:
+    """The columns, all nullable, that a table which grows by name has grown so far."""
+    documents = [_read(files, key) for key in sorted(files.scan(f"{paths.SCHEMAS}/{table}"))]
+    return tuple(Column(**document, nullable=True) for document in documents)
+
+
+def _register(files: LocalFiles, key: str, document: dict[str, Any]) -> dict[str, Any]:
+    """Creates a document unless there is one; returns the one there is."""
+    try:
+        return _read(files, key)
+    except FileNotFoundError:
+        created = files.create(key, json.dumps(document, sort_keys=True).encode())
+        return document if created else _read(files, key)
+
+
+def _read(files: LocalFiles, key: str) -> dict[str, Any]:
+    data = files.read(key)
+    try:
+        document: dict[str, Any] = json.loads(data)
+    except ValueError as error:
+        msg = f"{files.location(key)} is damaged ({error}); restore it from a copy of the store"
+        raise StoreError(msg) from error
+    return document
+
+
+def _table(document: dict[str, Any]) -> Table:
+    fields = dict(document)
+    columns = fields.pop("columns")
+    assert isinstance(columns, Sequence)
+    return Table(**fields, columns=tuple(Column(**column) for column in columns))
+
+
+def _identity(table: Table) -> object:
+    """What must agree: wording may change."""
+    return table.version, [(column.name, column.type, column.nullable) for column in table.columns]
+
+
+def _columns_text(table: Table) -> str:
+    return ", ".join(f"{column.name} {column.type}" for column in table.columns)

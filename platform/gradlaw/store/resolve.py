@@ -1,0 +1,305 @@
+"""Which files of a store count, right now: the newest generation, and the commits it did not merge.
+
+A *unit* is what becomes visible at once: one commit, or one part of a generation, which stands for the
+commits merged into it. A unit with a file that is missing or damaged is set aside whole and named, and
+its trials count as missing; of a part set aside, the merged commits count again while they are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
+
+from gradlaw.errors import StoreError
+from gradlaw.store import paths
+from gradlaw.store.files import Entry, LocalFiles
+from gradlaw.store.parquet import MAGIC, SCHEMA_VERSION, DataFile, read_bytes
+from gradlaw.store.paths import PackKey
+from gradlaw.store.winners import INDEX_COLUMNS, INDEX_SCHEMA, Needed, winners
+
+_TRIES = 20
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A file that is not read, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Unit:
+    """Files that became visible at once.
+
+    Attributes:
+        study: Name of the study.
+        packs: The commits it stands for.
+        files: Its files, one of ``trials`` among them.
+        index: The columns ``INDEX_COLUMNS`` of its trials.
+    """
+
+    study: str
+    packs: frozenset[PackKey]
+    files: tuple[DataFile, ...]
+    index: pa.Table
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Resolved:
+    """What a reader reads: exact files, fixed at one moment; they stay for an hour at least.
+
+    Attributes:
+        generation: Number of the newest generation; 0: none.
+        units: What counts.
+        live: Keys of the live parts of packs that are not committed.
+        set_aside: Files that should count and cannot be read, and foreign files.
+    """
+
+    generation: int
+    units: tuple[Unit, ...]
+    live: tuple[str, ...]
+    set_aside: tuple[SetAside, ...]
+
+    def keys(self, table: str) -> list[str]:
+        """Keys of a table's files."""
+        return [file.key for unit in self.units for file in unit.files if file.table == table]
+
+    @cached_property
+    def index(self) -> pa.Table:
+        """The columns ``INDEX_COLUMNS`` of every committed row of ``trials``."""
+        return pa.concat_tables([INDEX_SCHEMA.empty_table(), *(unit.index for unit in self.units)])
+
+    def winners(self, needed: Needed | None = None) -> pa.Table:
+        """The rows of ``index`` that win: see :mod:`gradlaw.store.winners`."""
+        return self.index.filter(pa.array(winners(self.index, needed)))
+
+    def losers(self, needed: Needed | None = None) -> pa.Table:
+        """The other rows of ``index``: few, as a rule none."""
+        return self.index.filter(pa.array(~winners(self.index, needed)))
+
+
+class DamagedError(StoreError):
+    """A file that cannot be read."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"{key}: {reason}")
+        self.key, self.reason = key, reason
+
+
+@dataclass
+class Cache:
+    """What is known of files that never change: resolving again reads only new ones."""
+
+    units: dict[str, Unit] = field(default_factory=dict)
+    manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    checked: set[DataFile] = field(default_factory=set)
+
+
+def resolve(files: LocalFiles, cache: Cache, *, verify: bool = True) -> Resolved:
+    """Finds the files that count.
+
+    Args:
+        files: The store's.
+        cache: Of this store.
+        verify: Whether to compare every file's digest, once; else sizes and end marks only.
+    """
+    for _ in range(_TRIES):
+        newest = max(_manifests(files), default=0)
+        found = _Resolution(files, cache, verify).run()
+        # A file that vanished meanwhile was merged and deleted; then there is a newer generation.
+        if not found.set_aside or newest == max(_manifests(files), default=0):
+            break
+    return found
+
+
+def _manifests(files: LocalFiles) -> list[int]:
+    numbers = map(paths.parse_manifest, files.scan(paths.GENERATIONS))
+    return [number for number in numbers if number is not None]
+
+
+class _Resolution:
+    """One pass over a store."""
+
+    def __init__(self, files: LocalFiles, cache: Cache, verify: bool) -> None:
+        self._files, self._cache, self._verify = files, cache, verify
+        self._covered: set[PackKey] = set()
+        self._units: list[Unit] = []
+        self._set_aside: list[SetAside] = []
+
+    def run(self) -> Resolved:
+        generations = self._files.scan(paths.GENERATIONS)
+        commits = sorted(self._files.scan(paths.TRIALS))
+        live = self._files.scan(paths.LIVE)
+        # After the commits: what a commit lists is on disk before it.
+        self._entries = generations | self._tables()
+        numbers = sorted(filter(None, map(paths.parse_manifest, generations)), reverse=True)
+        for number in numbers:
+            self._read_generation(number)
+        for key in commits:
+            self._read_commit(key)
+        self._name_foreign(commits)
+        return Resolved(
+            generation=numbers[0] if numbers else 0,
+            units=tuple(self._units),
+            live=tuple(sorted(self._running(live))),
+            set_aside=tuple(self._set_aside),
+        )
+
+    def _tables(self) -> dict[str, Entry]:
+        found: dict[str, Entry] = {}
+        for folder in self._files.folders():
+            if not folder.startswith(("_", ".")) and folder not in paths.RESERVED:
+                found |= self._files.scan(folder)
+        return found
+
+    def _read_generation(self, number: int) -> None:
+        """Takes the parts of a generation; of an older one only what newer ones do not cover."""
+        key = paths.manifest(number)
+        try:
+            manifest = self._cache.manifests.get(key) or read_manifest(self._files, key)
+            self._cache.manifests[key] = manifest
+        except DamagedError as error:
+            self._name(error)
+            return
+        except FileNotFoundError:
+            return
+        for part in manifest["parts"]:
+            packs = frozenset(PackKey(*pack) for pack in part["packs"])
+            if self._covered.isdisjoint(packs):
+                try:
+                    self._take(self._part(part, packs))
+                except DamagedError as error:
+                    self._name(error)
+
+    def _part(self, part: Mapping[str, Any], packs: frozenset[PackKey]) -> Unit:
+        listed = tuple(DataFile(**file) for file in part["files"])
+        trials = next(file for file in listed if file.table == paths.TRIALS)
+        self._check(listed)
+        unit = self._cache.units.get(trials.key)
+        if unit is None:
+            rows, _ = self._load(trials.key)
+            unit = Unit(study=part["study"], packs=packs, files=listed, index=_index(trials.key, rows))
+            self._cache.units[trials.key] = unit
+        return unit
+
+    def _read_commit(self, key: str) -> None:
+        name = paths.parse_data(key)
+        if name is None or name.pack in self._covered:
+            return
+        try:
+            unit = self._cache.units.get(key) or self._commit(key, name)
+            self._check(file for file in unit.files if file.key != key)
+        except DamagedError as error:
+            self._name(error, commit=key)
+            return
+        self._cache.units[key] = unit
+        self._take(unit)
+
+    def _commit(self, key: str, name: paths.DataKey) -> Unit:
+        rows, entries = self._load(key)
+        commit = entries.get("commit")
+        if commit is None or (commit["study"], commit["pack_id"], commit["attempt"]) != (
+            name.study,
+            *name.pack,
+        ):
+            raise DamagedError(key, "it holds no commit of the pack and study its name says")
+        size = self._entries[key].size if key in self._entries else 0
+        own = DataFile(table=paths.TRIALS, key=key, size=size, sha256="", rows=rows.num_rows)
+        listed = tuple(DataFile(**file) for file in commit["files"])
+        return Unit(
+            study=name.study, packs=frozenset({name.pack}), files=(own, *listed), index=_index(key, rows)
+        )
+
+    def _load(self, key: str) -> tuple[pa.Table, dict[str, Any]]:
+        try:
+            return read_bytes(self._files.read(key), key)
+        except FileNotFoundError as error:
+            raise DamagedError(key, "it is missing") from error
+        except StoreError as error:
+            raise DamagedError(key, str(error)) from error
+
+    def _check(self, listed: Iterable[DataFile]) -> None:
+        for file in listed:
+            entry = self._entries.get(file.key)
+            if entry is None:
+                raise DamagedError(file.key, "it is missing")
+            if entry.size != file.size:
+                raise DamagedError(file.key, f"it has {entry.size} bytes, its commit says {file.size}")
+            if file not in self._cache.checked:
+                check_content(self._files, file, verify=self._verify)
+                self._cache.checked.add(file)
+
+    def _take(self, unit: Unit) -> None:
+        self._units.append(unit)
+        self._covered |= unit.packs
+
+    def _name(self, error: DamagedError, commit: str | None = None) -> None:
+        reason = error.reason
+        if commit not in (None, error.key):
+            reason += f"; so the whole commit {commit} is set aside"
+        self._set_aside.append(SetAside(self._files.location(error.key), reason))
+
+    def _name_foreign(self, commits: Iterable[str]) -> None:
+        for key in sorted({*self._entries, *commits}):
+            if key.startswith(f"{paths.GENERATIONS}/") or Path(key).name.startswith("."):
+                continue
+            if paths.parse_data(key) is None:
+                self._set_aside.append(
+                    SetAside(self._files.location(key), "it was not written by this store")
+                )
+
+    def _running(self, live: Iterable[str]) -> list[str]:
+        """Live parts of the newest attempt at each pack, while no attempt as new is committed."""
+        newest: dict[str, int] = {}
+        for pack in self._covered:
+            newest[pack.pack_id] = max(newest.get(pack.pack_id, 0), pack.attempt + 1)
+        parts = [(paths.parse_live(key), key) for key in live]
+        for name, _ in parts:
+            if name is not None:
+                newest[name.pack_id] = max(newest.get(name.pack_id, 0), name.attempt)
+        return [key for name, key in parts if name is not None and name.attempt == newest[name.pack_id]]
+
+
+def check_content(files: LocalFiles, file: DataFile, *, verify: bool) -> None:
+    """Raises DamagedError unless a file's content is what was committed."""
+    try:
+        with Path(files.location(file.key)).open("rb") as handle:
+            if verify and hashlib.file_digest(handle, "sha256").hexdigest() != file.sha256:
+                raise DamagedError(file.key, "its content is not what was committed (digest)")
+            handle.seek(-len(MAGIC), 2)
+            if handle.read() != MAGIC:
+                raise DamagedError(file.key, "it is not a Parquet file")
+    except FileNotFoundError as error:
+        raise DamagedError(file.key, "it is missing") from error
+    except OSError as error:
+        if isinstance(error, DamagedError):
+            raise
+        raise DamagedError(file.key, f"it cannot be read: {error}") from error
+
+
+def read_manifest(files: LocalFiles, key: str) -> dict[str, Any]:
+    """A generation's manifest; raises DamagedError if it cannot be understood."""
+    try:
+        manifest: dict[str, Any] = json.loads(files.read(key))
+        version = manifest["schema_version"]
+        _ = [(part["study"], part["packs"], part["files"]) for part in manifest["parts"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError(key, f"it is no manifest: {error!r}") from error
+    if version != SCHEMA_VERSION:
+        raise DamagedError(key, f"schema version {version}, allowed {SCHEMA_VERSION}")
+    return manifest
+
+
+def _index(key: str, rows: pa.Table) -> pa.Table:
+    try:
+        return rows.select(list(INDEX_COLUMNS)).cast(INDEX_SCHEMA)
+    except (KeyError, pa.ArrowException) as error:
+        raise DamagedError(key, f"it has not the columns of trials: {error}") from error

@@ -1,0 +1,173 @@
+"""The store: a folder of Parquet that many processes write and read at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
+
+from gradlaw.errors import StoreError
+from gradlaw.hyperparameter import Scalar
+from gradlaw.store import paths
+from gradlaw.store.files import TEMPORARY, LocalFiles
+from gradlaw.store.parquet import SCHEMA_VERSION
+from gradlaw.store.plans import PlannedTrial, PlanRecord, read_plan, read_plans, write_plan
+from gradlaw.store.registry import registered_columns, registered_tables
+from gradlaw.store.resolve import Cache, Resolved, resolve
+from gradlaw.store.winners import Needed, TrialIndex
+from gradlaw.store.writer import PackWriter
+from gradlaw.table import Column, Table
+
+
+class Store:
+    """One store, opened. Safe to use from many processes; hand its ``path``, not itself, to another.
+
+    Attributes:
+        path: The folder.
+        files: Its file operations.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.files = LocalFiles(self.path)
+        self._cache = Cache()
+        self._check_version()
+
+    @classmethod
+    def open(cls, path: str | Path) -> Store:
+        """Opens a store that is there.
+
+        Raises:
+            StoreError: If there is none, it cannot be read, or it has another schema version.
+        """
+        return cls(path)
+
+    @classmethod
+    def create(cls, path: str | Path) -> Store:
+        """Creates a store in a new or empty folder, or opens the one that is there.
+
+        Raises:
+            StoreError: If the folder holds something else, cannot be written, or holds a store of
+                another schema version.
+        """
+        root = Path(path)
+        files = LocalFiles(root)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            taken = [item.name for item in root.iterdir() if item.name not in (TEMPORARY, paths.STORE)]
+        except OSError as error:
+            msg = f"cannot create a store at {root}: {error.strerror}; choose another folder"
+            raise StoreError(msg) from error
+        if not (root / paths.STORE).exists():
+            if taken:
+                msg = f"{root} is not a store and not empty (it holds {taken[0]}); choose another folder"
+                raise StoreError(msg)
+            document = {"kind": "gradlaw store", "schema_version": SCHEMA_VERSION}
+            files.create(paths.STORE, json.dumps(document).encode())
+        return cls(root)
+
+    def _check_version(self) -> None:
+        try:
+            document = json.loads(self.files.read(paths.STORE))
+            version = document["schema_version"]
+        except (FileNotFoundError, NotADirectoryError) as error:
+            msg = f"{self.path} is not a store: it has no {paths.STORE}; name another folder, or run a study"
+            raise StoreError(msg) from error
+        except (ValueError, KeyError, TypeError) as error:
+            msg = f"{self.path / paths.STORE} is damaged ({error!r}); restore it from a copy"
+            raise StoreError(msg) from error
+        if version != SCHEMA_VERSION:
+            msg = (
+                f"{self.path} has schema version {version}, this gradlaw reads {SCHEMA_VERSION}; "
+                "use the gradlaw that wrote it, or another store"
+            )
+            raise StoreError(msg)
+
+    def writer(
+        self,
+        study: str,
+        pack_id: str,
+        *,
+        hyperparameters: Mapping[str, Scalar],
+        tables: Sequence[Table] = (),
+    ) -> PackWriter:
+        """Reserves the next attempt at a pack and opens its writer.
+
+        Args:
+            study: Name of the study.
+            pack_id: Of the pack.
+            hyperparameters: Those of any member; names and types become columns of ``trials``.
+            tables: What the pack will fill, so that a clash is found before it runs. Others may follow.
+
+        Raises:
+            SchemaError: If the store holds a table or column of that name with other types.
+            StoreError: If the store cannot be written.
+        """
+        return PackWriter(self.files, study, pack_id, hyperparameters=hyperparameters, tables=tables)
+
+    def resolve(self, *, verify: bool = True) -> Resolved:
+        """The files that count now; ``verify``: compare every file's digest (once a file)."""
+        return resolve(self.files, self._cache, verify=verify)
+
+    def index(self, needed: Needed | None = None, *, verify: bool = True) -> TrialIndex:
+        """State, attempts and probes of every trial; ``needed``: the probes wanted, by trial_id."""
+        return TrialIndex(self.resolve(verify=verify).index, needed)
+
+    def tables(self) -> dict[str, Table]:
+        """The study tables registered in this store, by name."""
+        return registered_tables(self.files)
+
+    def columns(self, table: str) -> tuple[Column, ...]:
+        """The columns that ``trials`` (hyperparameters) or ``metrics`` has grown so far."""
+        return registered_columns(self.files, table)
+
+    def write_plan(self, plan: PlanRecord, trials: Iterable[PlannedTrial]) -> bool:
+        """Writes a plan; returns False, changing nothing, if there is one with this plan_id."""
+        return write_plan(self.files, plan, trials)
+
+    def plans(self) -> tuple[PlanRecord, ...]:
+        """Every plan, oldest first."""
+        return read_plans(self.files)
+
+    def plan(self, plan_id: str) -> tuple[PlanRecord, pa.Table]:
+        """One plan and its rows (trial_id, seed, probes) in order."""
+        return read_plan(self.files, plan_id)
+
+    def append_lock(self, study: str, document: Mapping[str, Any]) -> int:
+        """Appends a document to a study's lock; returns its number, from 1. Nothing is ever replaced."""
+        return self._append(paths.LOCKS, study, document)
+
+    def locks(self, study: str) -> tuple[dict[str, Any], ...]:
+        """The documents of a study's lock in order, each with its ``number``."""
+        return self._documents(paths.LOCKS, study)
+
+    def append_verdict(self, study: str, document: Mapping[str, Any]) -> int:
+        """Appends a verdict as it was given; returns its number, from 1."""
+        return self._append(paths.VERDICTS, study, document)
+
+    def verdicts(self, study: str) -> tuple[dict[str, Any], ...]:
+        """The verdicts given on a study in order, each with its ``number``."""
+        return self._documents(paths.VERDICTS, study)
+
+    def _append(self, folder: str, study: str, document: Mapping[str, Any]) -> int:
+        paths.check("study", study)
+        held = len(self.files.scan(f"{folder}/{study}"))
+        for number in count(held + 1):
+            data = json.dumps({**document, "number": number}, sort_keys=True, indent=1).encode()
+            if self.files.create(paths.document(folder, study, number), data):
+                return number
+        raise AssertionError
+
+    def _documents(self, folder: str, study: str) -> tuple[dict[str, Any], ...]:
+        found = []
+        for key in sorted(self.files.scan(f"{folder}/{study}")):
+            try:
+                found.append(json.loads(self.files.read(key)))
+            except ValueError as error:
+                msg = f"{self.files.location(key)} is damaged ({error}); restore it from a copy of the store"
+                raise StoreError(msg) from error
+        return tuple(found)

@@ -1,0 +1,252 @@
+"""Writing one pack: rows as they come, live parts at each flush, and one commit at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
+import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no types
+
+from gradlaw.errors import SchemaError, StoreError
+from gradlaw.hyperparameter import Scalar
+from gradlaw.store import paths
+from gradlaw.store.faults import reach
+from gradlaw.store.files import LocalFiles
+from gradlaw.store.parquet import ROW_GROUP_ROWS, DataFile, footer, open_writer, to_bytes
+from gradlaw.store.paths import PackKey
+from gradlaw.store.registry import register_columns, register_table
+from gradlaw.store.schema import KEYS, Columns, field, to_arrow
+from gradlaw.store.trials import TrialRow, hyperparameter_columns, trials_table
+from gradlaw.table import Table
+
+
+def reserve_attempt(files: LocalFiles, pack_id: str) -> PackKey:
+    """Reserves the smallest free attempt at a pack: two drivers never get the same one."""
+    paths.check("pack_id", pack_id, paths.PACK)
+    document = {"host": platform.node(), "pid": os.getpid(), "started_at": datetime.now(UTC).isoformat()}
+    pack = PackKey(pack_id, 0)
+    while not files.create(paths.attempt(pack), json.dumps(document).encode()):
+        pack = PackKey(pack_id, pack.attempt + 1)
+    return pack
+
+
+class PackWriter:
+    """The rows of one attempt at a pack. Nothing but live parts is seen until :meth:`commit` returns.
+
+    Use as a context manager: leaving without a commit abandons the attempt.
+
+    Attributes:
+        study: Name of the study.
+        pack: The pack and the number of this attempt.
+    """
+
+    def __init__(
+        self,
+        files: LocalFiles,
+        study: str,
+        pack_id: str,
+        *,
+        hyperparameters: Mapping[str, Scalar],
+        tables: Sequence[Table] = (),
+    ) -> None:
+        self.study = paths.check("study", study)
+        self._files = files
+        self._added = hyperparameter_columns(hyperparameters)
+        register_columns(files, paths.TRIALS, self._added)
+        self._tables: dict[str, _TableWriter] = {}
+        self.pack = reserve_attempt(files, pack_id)
+        for table in tables:
+            self._writer(table)
+        self._live: list[pa.Table] = []
+        self._live_keys: list[str] = []
+        self._open = True
+
+    def append(self, table: Table, columns: Columns) -> None:
+        """Adds rows to a table.
+
+        Args:
+            table: Its declaration.
+            columns: The declared columns and ``trial_id``, of one length.
+
+        Raises:
+            SchemaError: If the rows do not fit, or the store holds another table of that name.
+            StoreError: If they cannot be written; the attempt is then to be abandoned.
+        """
+        self._check_open()
+        rows = to_arrow(table, columns)
+        if rows.num_rows == 0:
+            return
+        count = rows.num_rows
+        keys = ((KEYS[1], self.pack.pack_id), (KEYS[2], self.pack.attempt))
+        for position, (column, value) in enumerate(keys, start=1):
+            item = field(column)
+            rows = rows.add_column(position, item, pa.repeat(pa.scalar(value, item.type), count))
+        self._writer(table).append(rows)
+        if table.name == paths.METRICS:
+            self._live.append(rows)
+
+    def flush(self) -> None:
+        """Shows the rows of ``metrics`` since the last flush in ``metrics_live``."""
+        self._check_open()
+        reach("flush")
+        for writer in self._tables.values():
+            writer.touch()
+        if not self._live:
+            return
+        rows = pa.concat_tables(self._live, promote_options="default")
+        key = paths.live(self.pack, pc.min(rows["step"]).as_py(), len(self._live_keys))
+        self._files.create(key, to_bytes(rows, study=self.study), durable=False)
+        self._live_keys.append(key)
+        self._live = []
+
+    def commit(self, rows: Sequence[TrialRow]) -> None:
+        """Makes everything appended visible, with these rows of ``trials``, at once.
+
+        Args:
+            rows: One for every trial with appended rows, and for any other that ended.
+
+        Raises:
+            SchemaError: If the rows do not fit; nothing was written, a corrected call may follow.
+            StoreError: If they cannot be written; nothing of this attempt is visible.
+        """
+        self._check_open()
+        trials = trials_table(self.study, self.pack, rows, self._added)
+        self._check_trials({row.trial_id for row in rows})
+        self._open = False
+        listed: list[DataFile] = []
+        try:
+            for name, writer in self._tables.items():
+                file = writer.publish(paths.data(name, self.study, self.pack))
+                if file is not None:
+                    listed.append(file)
+                reach("between_files")
+            self._publish_trials(trials, listed)
+        except BaseException:
+            for file in listed:
+                self._files.delete(file.key)
+            raise
+        finally:
+            self._clear()
+
+    def abandon(self) -> None:
+        """Leaves no trace of this attempt but its number."""
+        if self._open:
+            self._open = False
+            self._clear()
+
+    def _publish_trials(self, trials: pa.Table, listed: Sequence[DataFile]) -> None:
+        commit = {
+            "study": self.study,
+            "pack_id": self.pack.pack_id,
+            "attempt": self.pack.attempt,
+            "files": [asdict(file) for file in listed],
+        }
+        key = paths.data(paths.TRIALS, self.study, self.pack)
+        reach("before_commit")
+        if not self._files.create(key, to_bytes(trials, commit=commit)):
+            msg = (
+                f"{self._files.location(key)} exists, though its number was reserved; remove the foreign file"
+            )
+            raise StoreError(msg)
+        reach("after_commit")
+
+    def _check_trials(self, committed: set[str]) -> None:
+        for name, writer in self._tables.items():
+            unknown = sorted(writer.trial_ids - committed)
+            if unknown:
+                msg = f"table {name} has rows of trials that are not committed: {', '.join(unknown)}"
+                raise SchemaError(msg)
+
+    def _writer(self, table: Table) -> _TableWriter:
+        held = self._tables.get(table.name)
+        if held is None:
+            register_table(self._files, table)
+            held = self._tables[table.name] = _TableWriter(self._files, table)
+        elif held.table.columns != table.columns:
+            msg = f"table {table.name} is given to one pack with two sets of columns; declare it once"
+            raise SchemaError(msg)
+        return held
+
+    def _check_open(self) -> None:
+        if not self._open:
+            msg = f"pack {self.pack.pack_id}, attempt {self.pack.attempt}, is committed or abandoned already"
+            raise StoreError(msg)
+
+    def _clear(self) -> None:
+        for writer in self._tables.values():
+            writer.discard()
+        for key in self._live_keys:
+            self._files.delete(key)
+        self._live_keys, self._live = [], []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abandon()
+
+
+class _TableWriter:
+    """Rows of one table, in row groups of full size, in a file not yet published."""
+
+    def __init__(self, files: LocalFiles, table: Table) -> None:
+        self.table = table
+        self.trial_ids: set[str] = set()
+        self._files = files
+        self._held: list[pa.Table] = []
+        self._num_held = 0
+        self._num_rows = 0
+        self._parquet: Any = None
+
+    def append(self, rows: pa.Table) -> None:
+        self.trial_ids.update(pc.unique(rows["trial_id"]).to_pylist())
+        self._held.append(rows)
+        self._num_held += rows.num_rows
+        self._num_rows += rows.num_rows
+        if self._num_held >= ROW_GROUP_ROWS:
+            self._write(self._num_held - self._num_held % ROW_GROUP_ROWS)
+
+    def touch(self) -> None:
+        if self._parquet is not None:
+            self._sink.flush()
+
+    def publish(self, key: str) -> DataFile | None:
+        """Completes the file under its key; None if there is no row."""
+        if not self._num_rows:
+            return None
+        self._write(self._num_held)
+        self._parquet.close()
+        size, sha256 = self._sink.size, self._sink.sha256
+        if not self._sink.publish(key):
+            msg = (
+                f"{self._files.location(key)} exists, though its number was reserved; remove the foreign file"
+            )
+            raise StoreError(msg)
+        return DataFile(table=self.table.name, key=key, size=size, sha256=sha256, rows=self._num_rows)
+
+    def discard(self) -> None:
+        if self._parquet is not None:
+            self._sink.discard()
+        self._held = []
+
+    def _write(self, count: int) -> None:
+        if not count:
+            return
+        rows = pa.concat_tables(self._held)
+        if self._parquet is None:
+            self._sink = self._files.sink()
+            schema = rows.schema.with_metadata(footer(table_version=self.table.version))
+            self._parquet = open_writer(self._sink, schema)
+        self._parquet.write_table(rows.slice(0, count).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
+        rest = rows.slice(count)
+        self._held = [rest] if rest.num_rows else []
+        self._num_held = rest.num_rows
