@@ -166,7 +166,8 @@ def look_share(claim: Claim, num_seeds: int) -> float:
 def check_decidable(claims: Sequence[Claim], num_seeds: int) -> None:
     """Refuses, before any trial runs, a study whose seeds cannot decide its claims.
 
-    Holm's worst divisor, the size of the family, is assumed.
+    Holm's worst divisor, the size of the family, is assumed. Controls that must be found are held to the
+    same rule with a divisor of 1: one that cannot come out would break every verdict.
 
     Args:
         claims: All claims of the study.
@@ -190,13 +191,20 @@ def check_decidable(claims: Sequence[Claim], num_seeds: int) -> None:
 def _undecidable(claim: Claim, num_seeds: int, family_size: int) -> str | None:
     if claim.looks and num_seeds < claim.looks[0]:
         return f"{claim.name}: its first look is at {claim.looks[0]} seeds"
-    alpha = claim.alpha * look_share(claim, num_seeds) / max(1, family_size)
-    if decidable(claim.test, num_seeds, alpha):
-        return None
-    fewest, powerful = smallest_decidable(claim.test, alpha), seeds_needed(claim.test, alpha)
+    alpha = claim.alpha * look_share(claim, num_seeds)
+    checks = [(claim.name, claim.test, alpha / max(1, family_size))]
+    checks += [
+        (f"{claim.name}, control {c.name}", c.test, alpha) for c in claim.controls if c.expect == "supported"
+    ]
+    faults = [_need(*check) for check in checks if not decidable(check[1], num_seeds, check[2])]
+    return "\n  ".join(faults) or None
+
+
+def _need(name: str, test: Statistic, alpha: float) -> str:
+    fewest, powerful = smallest_decidable(test, alpha), seeds_needed(test, alpha)
     return (
-        f"{claim.name}: needs {_number(fewest)} seeds, {_number(powerful)} for 80% power "
-        f"(one-sided level {alpha:.2g}, {family_size} claims in family {claim.family!r})"
+        f"{name}: needs {_number(fewest)} seeds, "
+        f"{_number(powerful)} for 80% power, at one-sided level {alpha:.2g}"
     )
 
 

@@ -38,9 +38,9 @@ def critical(alpha: float, num_seeds: int, *, skewed: bool) -> float:
     if not skewed:
         return normal
     hits = math.floor(alpha * (1 + NUM_DRAWS)) - 1
-    if hits < 0:
+    if hits < 1:
         return math.inf
-    return max(normal, float(_exponential_statistics(num_seeds)[NUM_DRAWS - 1 - hits]))
+    return max(normal, float(_exponential_statistics(num_seeds)[NUM_DRAWS - hits]))
 
 
 @lru_cache(maxsize=32)
