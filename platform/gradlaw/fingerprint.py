@@ -86,6 +86,12 @@ def digest(value: object, *, length: int = 16) -> str:
 
 
 def source_digest(*objects: type) -> str:
-    """Digest of the source text of classes: warns when code changed without a version bump."""
-    text = "\n".join(inspect.getsource(item) for item in objects)
+    """Digest of the source text of classes: warns when code changed without a version bump.
+
+    "" where there is no source text, as for what was typed into a console.
+    """
+    try:
+        text = "\n".join(inspect.getsource(item) for item in objects)
+    except (OSError, TypeError):
+        return ""
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -8,9 +8,10 @@ from typing import Literal
 
 from gradlaw.hyperparameter import Hyperparameter, Scalar
 from gradlaw.measurement import Measurement
-from gradlaw.probe import Probe
+from gradlaw.probe import Probe, TableProbe
 from gradlaw.rule import Rule
 from gradlaw.schedules import Schedule
+from gradlaw.table import Table
 from gradlaw.task import Task
 from gradlaw.trial import Trial
 
@@ -81,11 +82,25 @@ class Pack:
     Attributes:
         pack_id: Digest of the program and of all trial ids it was cut with.
         study: Name of the study.
-        program: What they run.
+        program: What they run; None for members that are not to run at all.
         members: The members to run now: all it was cut with, or those the store still lacks.
     """
 
     pack_id: str
     study: str
-    program: Program
+    program: Program | None
     members: tuple[Member, ...]
+
+
+def program_tables(program: Program) -> tuple[Table, ...]:
+    """The tables, beside ``trials`` and ``metrics``, that a program fills."""
+    if isinstance(program, Measurement):
+        return program.tables()
+    return tuple(
+        table for probe in program.probes if isinstance(probe, TableProbe) for table in probe.tables()
+    )
+
+
+def probe_digests(program: Program | None) -> set[str]:
+    """Digests of the probes that a program measures with."""
+    return {probe.digest for probe in program.probes} if isinstance(program, Training) else set()

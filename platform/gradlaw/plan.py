@@ -97,7 +97,7 @@ def make_plan(
     _refuse_duplicates(trial_ids)
     identity = [study.name, preset, dict(settings), kind, list(seed_range), sorted(trial_ids)]
     return Plan(
-        plan_id=f"{preset}-{digest(identity, length=10)}",
+        plan_id=f"{preset}_{digest(identity, length=10)}",
         study=study.name,
         preset=preset,
         overrides=settings,

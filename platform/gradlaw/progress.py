@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -39,7 +40,7 @@ class ProgressDisplay:
         self._task = self._bar.add_task("trials", total=None, rate="starting")
         self._last_line = time.monotonic()
 
-    def __enter__(self) -> ProgressDisplay:
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import socket
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -15,15 +15,15 @@ PACKAGES = ("gradlaw", "torch", "numpy", "pyarrow", "ray", "scikit-learn")
 
 
 @cache
-def versions() -> str:
-    """Versions of Python and of the packages that numbers depend on, as a JSON object."""
+def versions() -> Mapping[str, str]:
+    """Versions of Python and of the packages that numbers depend on, by name."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:  # training code needs torch and numpy alone
             continue
-    return json.dumps(found, sort_keys=True)
+    return found
 
 
 @cache

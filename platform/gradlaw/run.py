@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -12,14 +12,16 @@ from typing import Any
 
 from gradlaw import provenance
 from gradlaw.claim import Claim
-from gradlaw.claim_lock import claim_document, lock_digest
+from gradlaw.claim_lock import Document, claim_document, lock_digest
 from gradlaw.fingerprint import digest
 from gradlaw.launch import make_launcher
 from gradlaw.launch.base import Launcher, Order, Report
-from gradlaw.launch.worker import trial_rows, unrun_results
-from gradlaw.pack import Member, Pack, Training
+from gradlaw.launch.worker import commit_unrun
+from gradlaw.pack import Member, Pack, probe_digests
 from gradlaw.plan import Plan, PlanKind, make_plan
-from gradlaw.store.store import Store, TrialIndex
+from gradlaw.store.plans import PlannedTrial, PlanRecord
+from gradlaw.store.store import Store
+from gradlaw.store.winners import TrialStatus
 from gradlaw.studies import StudyFolder, find_study
 from gradlaw.trial import FINAL, MAX_ATTEMPTS, State
 
@@ -75,6 +77,9 @@ class RunSummary:
         """Whether every planned trial ended, and none of them as ``failed``."""
         return sum(self.states.values()) == self.trials_planned and str(State.FAILED) not in self.states
 
+
+Index = Mapping[str, TrialStatus]
+"""What the store knows of each trial, by id."""
 
 OnProgress = Callable[[RunProgress], None]
 Say = Callable[[str], None]
@@ -149,15 +154,14 @@ def check_claims(claims: Sequence[Claim], num_seeds: int) -> None:
         point.load()(claims, num_seeds)
 
 
-def missing_members(plan: Plan, index: TrialIndex, *, retry_failed: bool = False) -> dict[str, Pack]:
+def missing_members(plan: Plan, index: Index, *, retry_failed: bool = False) -> dict[str, Pack]:
     """The packs that still have something to run, by id, each with only the members it lacks.
 
     A trial is held if it has a final state and was measured with every probe its program asks for.
     """
     pending = {}
     for pack in plan.packs:
-        probes = pack.program.probes if isinstance(pack.program, Training) else ()
-        asked = {probe.digest for probe in probes}
+        asked = probe_digests(pack.program)
         lacking = tuple(
             member for member in pack.members if not _held(member, index, asked, retry_failed=retry_failed)
         )
@@ -166,7 +170,7 @@ def missing_members(plan: Plan, index: TrialIndex, *, retry_failed: bool = False
     return pending
 
 
-def _held(member: Member, index: TrialIndex, asked: set[str], *, retry_failed: bool) -> bool:
+def _held(member: Member, index: Index, asked: set[str], *, retry_failed: bool) -> bool:
     entry = index.get(member.trial.trial_id)
     if entry is None or entry.state not in FINAL:
         return False
@@ -190,9 +194,9 @@ class _Run:
         self._packs_planned = self._packs_done = self._steps_planned = 0
 
     def go(self) -> RunSummary:
-        index = self._store.index()
+        index = self._index()
         self._lock(index)
-        self._store.write_plan(self._plan_document(), self._plan_rows())
+        self._store.write_plan(self._plan_record(), self._planned_trials())
         self._commit_skipped(index)
         retry_failed = self._options.retry_failed
         pending = missing_members(self._plan, index, retry_failed=retry_failed)
@@ -204,24 +208,24 @@ class _Run:
             if not pending:
                 break
             self._launch(pending, index, fresh=retry_failed)
-            index, retry_failed = self._store.index(), False
+            index, retry_failed = self._index(), False
             pending = missing_members(self._plan, index)
         return self._summary(index)
 
-    def _lock(self, index: TrialIndex) -> None:
+    def _lock(self, index: Index) -> None:
         """Locks the claims before the first trial of a plan that decides; once for each version of them."""
         if self._plan.kind is not PlanKind.CONFIRM or not self._folder.claims:
             return
-        documents = [claim_document(claim, self._folder.sql) for claim in self._folder.claims]
-        digest = lock_digest(documents)
+        documents = self._claims()
+        claims_digest = lock_digest(documents)
         held = self._store.locks(self._plan.study)
-        if any(lock.get("kind") == "claims" and lock.get("digest") == digest for lock in held):
+        if any(lock.get("kind") == "claims" and lock.get("digest") == claims_digest for lock in held):
             return
         self._store.append_lock(
             self._plan.study,
             {
                 "kind": "claims",
-                "digest": digest,
+                "digest": claims_digest,
                 "claims": documents,
                 "plan_id": self._plan.plan_id,
                 "created_at": provenance.utc_now().isoformat(),
@@ -230,37 +234,49 @@ class _Run:
             },
         )
 
-    def _plan_document(self) -> dict[str, Any]:
+    def _plan_record(self) -> PlanRecord:
         plan = self._plan
-        return {
-            "plan_id": plan.plan_id,
-            "study": plan.study,
-            "preset": plan.preset,
-            "overrides": dict(plan.overrides),
-            "kind": str(plan.kind),
-            "num_seeds": len(plan.seeds),
-            "declared_seeds": plan.declared_seeds,
-            "created_at": provenance.utc_now().isoformat(),
-            "git_commit": provenance.git_commit(),
-        }
+        return PlanRecord(
+            plan_id=plan.plan_id,
+            study=plan.study,
+            preset=plan.preset,
+            overrides=plan.overrides,
+            num_seeds=len(plan.seeds),
+            declared_seeds=plan.declared_seeds,
+            kind=plan.kind.value,
+            created_at=provenance.utc_now(),
+            git_commit=provenance.git_commit(),
+            claims_digest=lock_digest(self._claims()),
+        )
 
-    def _plan_rows(self) -> list[tuple[str, int]]:
-        return [(member.trial.trial_id, member.trial.seed) for member in self._plan.members]
+    def _claims(self) -> list[Document]:
+        return [claim_document(claim, self._folder.sql) for claim in self._folder.claims]
 
-    def _commit_skipped(self, index: TrialIndex) -> None:
+    def _planned_trials(self) -> Iterator[PlannedTrial]:
+        for pack in self._plan.packs:
+            probes = tuple(probe_digests(pack.program))
+            for member in pack.members:
+                yield PlannedTrial(trial_id=member.trial.trial_id, seed=member.trial.seed, probes=probes)
+        for member, _ in self._plan.skipped:
+            yield PlannedTrial(trial_id=member.trial.trial_id, seed=member.trial.seed)
+
+    def _index(self) -> Index:
+        return self._store.index({trial.trial_id: trial.probes for trial in self._planned_trials()})
+
+    def _commit_skipped(self, index: Index) -> None:
         lacking = [pair for pair in self._plan.skipped if pair[0].trial.trial_id not in index]
         if not lacking:
             return
-        members = tuple(member for member, _ in lacking)
-        results = [
-            replace(result, reason=reason)
-            for result, (_, reason) in zip(unrun_results(members, State.SKIPPED), lacking, strict=True)
-        ]
-        pack_id = digest(["skipped", [member.trial.trial_id for member in members]])
-        rows = trial_rows(members, results, program=None, attempts={}, started_at=provenance.utc_now())
-        self._store.writer(self._plan.study, pack_id).commit(rows)
+        reasons = {member.trial.trial_id: reason for member, reason in lacking}
+        pack = Pack(
+            pack_id=digest(["skipped", sorted(reasons)]),
+            study=self._plan.study,
+            program=None,
+            members=tuple(member for member, _ in lacking),
+        )
+        commit_unrun(self._store, pack, reasons, State.SKIPPED, {})
 
-    def _launch(self, pending: Mapping[str, Pack], index: TrialIndex, *, fresh: bool) -> None:
+    def _launch(self, pending: Mapping[str, Pack], index: Index, *, fresh: bool) -> None:
         options = self._options
         orders = [
             Order(
@@ -284,29 +300,17 @@ class _Run:
         if lost:
             self._commit_lost([order for order in orders if order.pack.pack_id in lost], lost, index)
 
-    def _commit_lost(self, orders: Iterable[Order], causes: Mapping[str, str], before: TrialIndex) -> None:
+    def _commit_lost(self, orders: Iterable[Order], causes: Mapping[str, str], before: Index) -> None:
         """A dead worker cannot say so; the driver does, for what the worker had not committed."""
-        index = self._store.index()
+        index = self._index()
         for order in orders:
-            ids = {member.trial.trial_id for member in order.pack.members}
-            members = tuple(
-                member
-                for member in order.pack.members
-                if index.get(member.trial.trial_id) == before.get(member.trial.trial_id)
+            ids = [member.trial.trial_id for member in order.pack.members]
+            reasons = dict.fromkeys(
+                (item for item in ids if index.get(item) == before.get(item)), causes[order.pack.pack_id]
             )
-            if not members:
-                continue
-            reason = causes[order.pack.pack_id]
-            results = unrun_results(members, State.LOST, reason)
-            rows = trial_rows(
-                members,
-                results,
-                program=order.pack.program,
-                attempts=order.attempts,
-                started_at=provenance.utc_now(),
-            )
-            self._store.writer(order.pack.study, order.pack.pack_id).commit(rows)
-            self._say(f"pack {order.pack.pack_id}: {len(members)} of {len(ids)} trials lost ({reason})")
+            if reasons:
+                commit_unrun(self._store, order.pack, reasons, State.LOST, order.attempts)
+                self._say(f"pack {order.pack.pack_id}: {len(reasons)} of {len(ids)} trials lost")
 
     def _follow(self, report: Report) -> None:
         self._live[report.pack_id] = report
@@ -329,7 +333,7 @@ class _Run:
             elapsed_s=time.perf_counter() - self._started,
         )
 
-    def _tell(self, pending: Mapping[str, Pack], index: TrialIndex) -> None:
+    def _tell(self, pending: Mapping[str, Pack], index: Index) -> None:
         members = [member for pack in pending.values() for member in pack.members]
         self._say(
             f"plan {self._plan.plan_id}: {len(self._ids)} trials, {self._held_before} in the store, "
@@ -347,7 +351,7 @@ class _Run:
         if self._options.say:
             self._options.say(line)
 
-    def _summary(self, index: TrialIndex) -> RunSummary:
+    def _summary(self, index: Index) -> RunSummary:
         states = Counter(str(index[trial_id].state) for trial_id in self._ids if trial_id in index)
         return RunSummary(
             plan_id=self._plan.plan_id,
@@ -359,10 +363,10 @@ class _Run:
         )
 
 
-def _attempts(members: Iterable[Member], index: TrialIndex) -> dict[str, int]:
+def _attempts(members: Iterable[Member], index: Index) -> dict[str, int]:
     """Failed attempts of the members that have any."""
     entries = [(member.trial.trial_id, index.get(member.trial.trial_id)) for member in members]
-    return {trial_id: entry.num_failures for trial_id, entry in entries if entry and entry.num_failures}
+    return {trial_id: entry.num_attempts for trial_id, entry in entries if entry and entry.num_attempts}
 
 
 def describe_plan(

@@ -98,7 +98,7 @@ class Task(ABC):
         num_rows: Number of rows of the data, or None for a stream.
     """
 
-    name: ClassVar[str]
+    name: str
     version: ClassVar[int] = 1
     hyperparameters: ClassVar[tuple[Hyperparameter, ...]] = ()
     vmappable: bool = True

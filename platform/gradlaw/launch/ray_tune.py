@@ -89,6 +89,11 @@ def _cause(trial: Any) -> str:
     return text.strip().splitlines()[0]
 
 
+def _encode(order: Order) -> bytes:
+    encoded: bytes = cloudpickle.dumps(order)  # type: ignore[no-untyped-call]  # ray leaves it untyped
+    return encoded
+
+
 class RayLauncher(Launcher):
     """Runs packs on a Ray cluster, or on this machine's cores and devices where no address is given.
 
@@ -123,7 +128,7 @@ class RayLauncher(Launcher):
     def _fit(self, orders: Sequence[Order], on_report: OnReport, folder: str) -> None:
         trainable = tune.with_parameters(
             PackTrainable,
-            orders=[cloudpickle.dumps(order) for order in orders],
+            orders=[_encode(order) for order in orders],
             python_path=[item for item in sys.path if item],
         )
         tune.Tuner(

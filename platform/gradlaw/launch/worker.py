@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import torch
 
 from gradlaw import provenance
-from gradlaw.engine.results import Execution, TrialResult
+from gradlaw.engine.results import TrialResult
 from gradlaw.engine.run import run_pack
 from gradlaw.fingerprint import source_digest
 from gradlaw.launch.base import Order, Report
-from gradlaw.pack import Member, Program, Training
-from gradlaw.store.store import PackWriter, Store
+from gradlaw.pack import Pack, Program, Training, probe_digests, program_tables
+from gradlaw.store.store import Store
+from gradlaw.store.trials import TrialRow
+from gradlaw.store.writer import PackWriter
 from gradlaw.trial import MAX_ATTEMPTS, RETRIABLE, State
 
 
@@ -31,28 +32,61 @@ def work(order: Order) -> Iterator[Report]:
     """
     torch.set_num_threads(order.threads)
     pack = order.pack
-    writer = Store.open(order.store).writer(pack.study, pack.pack_id)
+    store = Store.open(order.store)
     started_at = provenance.utc_now()
-
-    def commit(results: Sequence[TrialResult]) -> None:
-        writer.commit(
-            trial_rows(
-                pack.members, results, program=pack.program, attempts=order.attempts, started_at=started_at
-            )
-        )
-
-    try:
-        results = yield from _train(order, writer)
-    except Exception as error:
-        writer.discard()
-        commit(unrun_results(pack.members, State.ERROR, f"{type(error).__name__}: {error}"))
-        raise
-    commit(results)
+    with open_writer(store, pack) as writer:
+        try:
+            results = yield from _train(order, writer)
+        except Exception as error:
+            writer.abandon()
+            failure = f"{type(error).__name__}: {error}"
+            commit_unrun(store, pack, dict.fromkeys(_ids(pack), failure), State.ERROR, order.attempts)
+            raise
+        writer.commit(trial_rows(pack, results, attempts=order.attempts, started_at=started_at))
     states = Counter(str(result.state) for result in results)
     steps = sum(result.steps_done for result in results)
     yield Report(
         pack_id=pack.pack_id, trials_done=len(results), steps_done=steps, states=states, finished=True
     )
+
+
+def open_writer(store: Store, pack: Pack) -> PackWriter:
+    """The writer of the next attempt at a pack."""
+    tables = program_tables(pack.program) if pack.program else ()
+    hyperparameters = pack.members[0].hyperparameters
+    return store.writer(pack.study, pack.pack_id, hyperparameters=hyperparameters, tables=tables)
+
+
+def commit_unrun(
+    store: Store,
+    pack: Pack,
+    reasons: Mapping[str, str],
+    state: State,
+    attempts: Mapping[str, int],
+) -> None:
+    """Commits members that have nothing to show, each with its reason, by trial id."""
+    pack = replace(pack, members=tuple(item for item in pack.members if item.trial.trial_id in reasons))
+    results = [
+        TrialResult(
+            trial_id=trial_id,
+            state=state,
+            reason=_first_line(reasons[trial_id]),
+            steps_done=0,
+            wall_s=0.0,
+        )
+        for trial_id in _ids(pack)
+    ]
+    with open_writer(store, pack) as writer:
+        rows = trial_rows(pack, results, attempts=attempts, started_at=provenance.utc_now())
+        writer.commit(rows)
+
+
+def _ids(pack: Pack) -> list[str]:
+    return [member.trial.trial_id for member in pack.members]
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0][:500] if text.strip() else ""
 
 
 def _train(order: Order, writer: PackWriter) -> Generator[Report, None, tuple[TrialResult, ...]]:
@@ -71,91 +105,53 @@ def _train(order: Order, writer: PackWriter) -> Generator[Report, None, tuple[Tr
         )
 
 
-def unrun_results(members: Sequence[Member], state: State, reason: str = "") -> tuple[TrialResult, ...]:
-    """One result a member, all in one state that nothing was gained by."""
-    line = reason.strip().splitlines()[0][:500] if reason.strip() else ""
-    return tuple(
-        TrialResult(trial_id=member.trial.trial_id, state=state, reason=line, steps_done=0, wall_s=0.0)
-        for member in members
-    )
-
-
 def trial_rows(
-    members: Sequence[Member],
-    results: Sequence[TrialResult],
-    *,
-    program: Program | None,
-    attempts: Mapping[str, int],
-    started_at: datetime,
-) -> list[dict[str, Any]]:
+    pack: Pack, results: Sequence[TrialResult], *, attempts: Mapping[str, int], started_at: datetime
+) -> list[TrialRow]:
     """Rows of ``trials`` for the results, which are in the members' order.
 
     A retriable state becomes ``failed`` when the trial has had its attempts.
     """
-    shared = {
-        **_program_columns(program),
-        "host": provenance.host(),
-        "versions": provenance.versions(),
-        "git_commit": provenance.git_commit(),
-        "started_at": started_at,
-    }
+    probes, source = _program_identity(pack.program)
     rows = []
-    for member, result in zip(members, results, strict=True):
+    for member, result in zip(pack.members, results, strict=True):
+        trial, execution = member.trial, result.execution
         spent = attempts.get(result.trial_id, 0) + 1 >= MAX_ATTEMPTS
         gives_up = result.state in RETRIABLE and spent
-        rows.append(
-            {
-                **shared,
-                **_member_columns(member),
-                **_execution_columns(result.execution),
-                "state": str(State.FAILED if gives_up else result.state),
-                "reason": f"{result.state}: {result.reason}" if gives_up else result.reason,
-                "steps_done": result.steps_done,
-                "wall_s": result.wall_s,
-            }
+        row = TrialRow(
+            trial_id=trial.trial_id,
+            seed=trial.seed,
+            state=State.FAILED if gives_up else result.state,
+            reason=f"{result.state}: {result.reason}" if gives_up else result.reason,
+            task=trial.task,
+            rule=trial.rule,
+            schedule=trial.schedule,
+            dtype=trial.dtype,
+            steps=trial.steps,
+            data_digest=trial.data_digest,
+            hyperparameters=member.hyperparameters,
+            steps_done=result.steps_done,
+            wall_s=result.wall_s,
+            device=execution.device if execution else "",
+            mode=execution.mode if execution else "",
+            pack_width=execution.width if execution else 0,
+            threads=execution.threads if execution else 0,
+            host=provenance.host(),
+            versions=provenance.versions(),
+            git_commit=provenance.git_commit(),
+            source_digest=source,
+            probes=probes,
+            started_at=started_at,
         )
+        rows.append(row)
     return rows
 
 
-def _program_columns(program: Program | None) -> dict[str, Any]:
-    parts: list[type] = []
-    probes: list[str] = []
+def _program_identity(program: Program | None) -> tuple[tuple[str, ...], str]:
+    """Digests of the probes of a program, and of its source."""
+    if program is None:
+        return (), ""
     if isinstance(program, Training):
-        parts = [type(program.task), type(program.rule), type(program.schedule)]
-        probes = sorted(probe.digest for probe in program.probes)
-    elif program is not None:
-        parts = [type(program)]
-    return {"source_digest": _source_digest(parts), "probes": json.dumps(probes), "num_probes": len(probes)}
-
-
-def _source_digest(parts: Sequence[type]) -> str:
-    try:
-        return source_digest(*parts)
-    except (OSError, TypeError):  # typed into a console: there is no source text
-        return ""
-
-
-def _execution_columns(execution: Execution | None) -> dict[str, Any]:
-    if execution is None:
-        return {"device": "", "mode": "", "pack_width": 0, "threads": 0}
-    return {
-        "device": execution.device,
-        "mode": execution.mode,
-        "pack_width": execution.width,
-        "threads": execution.threads,
-    }
-
-
-def _member_columns(member: Member) -> dict[str, Any]:
-    trial = member.trial
-    return {
-        **member.hyperparameters,
-        "trial_id": trial.trial_id,
-        "seed": trial.seed,
-        "task": trial.task,
-        "rule": trial.rule,
-        "schedule": trial.schedule,
-        "dtype": trial.dtype,
-        "steps": trial.steps,
-        "data_digest": trial.data_digest,
-    }
+        probes = tuple(sorted(probe_digests(program)))
+        return probes, source_digest(type(program.task), type(program.rule), type(program.schedule))
+    return (), source_digest(type(program))

@@ -40,7 +40,9 @@ class PlanRecord:
         study, preset: Names.
         overrides: What ``--set`` changed.
         num_seeds: Number of seeds.
-        kind: ``confirm``, or ``explore``: on seeds that no claim is decided on.
+        declared_seeds: Number of seeds that the preset declares.
+        kind: ``confirm`` decides claims; ``explore``: on seeds that no claim is decided on; ``variant``:
+            with overrides; ``smoke``: of a preset that only tests the plumbing.
         created_at: UTC.
         git_commit: Of the code that made the plan; "" if unknown.
         claims_digest: Of the claims as they stood.
@@ -49,9 +51,10 @@ class PlanRecord:
     plan_id: str
     study: str
     preset: str
-    overrides: Mapping[str, Scalar] = field(default_factory=dict)
+    overrides: Mapping[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict)
     num_seeds: int
-    kind: Literal["confirm", "explore"] = "confirm"
+    declared_seeds: int
+    kind: Literal["confirm", "explore", "variant", "smoke"] = "confirm"
     created_at: datetime
     git_commit: str = ""
     claims_digest: str = ""

@@ -32,7 +32,7 @@ TRIAL_COLUMNS = (
     Column(name="wall_s", type="float64", unit="s", doc="the trial's share of its pack's time"),
     Column(name="device", type="string"),
     Column(name="mode", type="string", doc="how the engine ran it"),
-    Column(name="width", type="int32", doc="trials in one batched program"),
+    Column(name="pack_width", type="int32", doc="trials in one batched program"),
     Column(name="threads", type="int32"),
     Column(name="host", type="string"),
     Column(name="versions", type="string", doc="JSON: versions of the libraries by name"),
@@ -78,7 +78,7 @@ class TrialRow:
     wall_s: float
     device: str
     mode: str
-    width: int
+    pack_width: int
     threads: int
     host: str
     versions: Mapping[str, str]
