@@ -31,6 +31,7 @@ RESERVED = frozenset({PLANS, LOCKS, VERDICTS, SCHEMAS})
 
 NAME = r"[a-z][a-z0-9_]*"
 PACK = r"[A-Za-z0-9_]+"
+PLAN = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
 _DATA = re.compile(rf"({NAME})/study=({NAME})/({PACK})-(\d+)\.parquet")
 _LIVE = re.compile(rf"{LIVE}/({PACK})-(\d+)-\d+-\d+\.parquet")
 _MANIFEST = re.compile(rf"{GENERATIONS}/(\d+)\.json")

@@ -23,7 +23,7 @@ from gradlaw.store.parquet import ROW_GROUP_ROWS, DataFile, footer, open_writer,
 from gradlaw.store.paths import PackKey
 from gradlaw.store.registry import register_columns, register_table
 from gradlaw.store.schema import KEYS, Columns, field, to_arrow
-from gradlaw.store.trials import TrialRow, hyperparameter_columns, trials_table
+from gradlaw.store.trials import TrialRow, columns_of, hyperparameter_columns, trials_table
 from gradlaw.table import Table
 
 
@@ -40,7 +40,7 @@ def reserve_attempt(files: LocalFiles, pack_id: str) -> PackKey:
 class PackWriter:
     """The rows of one attempt at a pack. Nothing but live parts is seen until :meth:`commit` returns.
 
-    Use as a context manager: leaving without a commit abandons the attempt.
+    As a context manager it leaves, without a commit, no trace of the attempt but its number.
 
     Attributes:
         study: Name of the study.
@@ -53,13 +53,12 @@ class PackWriter:
         study: str,
         pack_id: str,
         *,
-        hyperparameters: Mapping[str, Scalar],
+        hyperparameters: Mapping[str, Scalar] | None = None,
         tables: Sequence[Table] = (),
     ) -> None:
         self.study = paths.check("study", study)
         self._files = files
-        self._added = hyperparameter_columns(hyperparameters)
-        register_columns(files, paths.TRIALS, self._added)
+        register_columns(files, paths.TRIALS, hyperparameter_columns(hyperparameters or {}).values())
         self._tables: dict[str, _TableWriter] = {}
         self.pack = reserve_attempt(files, pack_id)
         for table in tables:
@@ -77,7 +76,7 @@ class PackWriter:
 
         Raises:
             SchemaError: If the rows do not fit, or the store holds another table of that name.
-            StoreError: If they cannot be written; the attempt is then to be abandoned.
+            StoreError: If they cannot be written; leave the attempt then.
         """
         self._check_open()
         rows = to_arrow(table, columns)
@@ -117,8 +116,9 @@ class PackWriter:
             StoreError: If they cannot be written; nothing of this attempt is visible.
         """
         self._check_open()
-        trials = trials_table(self.study, self.pack, rows, self._added)
-        self._check_trials({row.trial_id for row in rows})
+        trials = trials_table(self.study, self.pack, rows)
+        self._check_trials({row["trial_id"] for row in rows})
+        register_columns(self._files, paths.TRIALS, columns_of(rows))
         self._open = False
         listed: list[DataFile] = []
         try:
@@ -133,13 +133,15 @@ class PackWriter:
                 self._files.delete(file.key)
             raise
         finally:
-            self._clear()
+            self.discard()
 
-    def abandon(self) -> None:
-        """Leaves no trace of this attempt but its number."""
-        if self._open:
-            self._open = False
-            self._clear()
+    def discard(self) -> None:
+        """Forgets every row appended so far, live parts too; the attempt stays open."""
+        for writer in self._tables.values():
+            writer.discard()
+        for key in self._live_keys:
+            self._files.delete(key)
+        self._tables, self._live_keys, self._live = {}, [], []
 
     def _publish_trials(self, trials: pa.Table, listed: Sequence[DataFile]) -> None:
         commit = {
@@ -176,15 +178,10 @@ class PackWriter:
 
     def _check_open(self) -> None:
         if not self._open:
-            msg = f"pack {self.pack.pack_id}, attempt {self.pack.attempt}, is committed or abandoned already"
+            msg = (
+                f"pack {self.pack.pack_id}, attempt {self.pack.attempt}, is closed: it was committed, or left"
+            )
             raise StoreError(msg)
-
-    def _clear(self) -> None:
-        for writer in self._tables.values():
-            writer.discard()
-        for key in self._live_keys:
-            self._files.delete(key)
-        self._live_keys, self._live = [], []
 
     def __enter__(self) -> Self:
         return self
@@ -192,7 +189,8 @@ class PackWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.abandon()
+        self._open = False
+        self.discard()
 
 
 class _TableWriter:
