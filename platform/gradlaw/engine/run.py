@@ -22,6 +22,7 @@ from gradlaw.engine.results import Execution, Mode, Progress, Run, TrialResult, 
 from gradlaw.engine.rows import PendingRows, metrics_table
 from gradlaw.engine.sampling import sampler_of
 from gradlaw.engine.step import TrialProgram
+from gradlaw.errors import ConfigurationError
 from gradlaw.measurement import Measurement
 from gradlaw.pack import Member, Pack, Training
 from gradlaw.probe import MetricProbe
@@ -64,6 +65,8 @@ def run_pack(
     clock = Clock(flush_s, time_limit_s)
     if isinstance(pack.program, Measurement):
         return (yield from measure(pack.program, pack.members, recorder, clock))
+    if pack.program is None:
+        raise ConfigurationError([f"pack {pack.pack_id}: got no program; allowed: a training or measurement"])
     if not pack.members:
         return ()
     return (yield from _train(pack.program, pack.members, _Setting(recorder, clock, device, width)))
