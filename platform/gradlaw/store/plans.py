@@ -3,79 +3,103 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Literal
 
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 
-from gradlaw.errors import SchemaError, StoreError, UnknownNameError
+from gradlaw.errors import StoreError, UnknownNameError
+from gradlaw.hyperparameter import Scalar
 from gradlaw.store import paths
 from gradlaw.store.files import LocalFiles
 from gradlaw.store.parquet import read_bytes, to_bytes
+from gradlaw.store.schema import to_utc
 
 PLAN_SCHEMA = pa.schema(
     [("plan_id", pa.string()), ("trial_id", pa.string()), ("seed", pa.int64()), ("probes", pa.string())]
 )
-"""Columns of a plan's rows; ``probes``: JSON, digests of the probes asked of the trial."""
-
-REQUIRED = ("plan_id", "study", "preset", "kind", "num_seeds", "created_at")
-"""What a plan's document must say; it may say more."""
-
-PlannedTrial = tuple[str, int] | tuple[str, int, Sequence[str]]
-"""trial_id, seed and, optionally, the digests of the probes that the plan asks of the trial."""
-
-PlanDocument = dict[str, Any]
+"""Columns of a plan's rows; ``probes``: JSON, digests of the probes asked for."""
 
 
-def write_plan(files: LocalFiles, document: Mapping[str, Any], trials: Iterable[PlannedTrial]) -> bool:
-    """Writes a plan.
+@dataclass(frozen=True, kw_only=True)
+class PlannedTrial:
+    """One trial of a plan, and the digests of the probes that the plan asks of it."""
 
-    Args:
-        files: The store's.
-        document: JSON: at least ``REQUIRED``; ``created_at`` in ISO 8601, UTC.
-        trials: In the order of the plan.
+    trial_id: str
+    seed: int
+    probes: tuple[str, ...] = ()
 
-    Returns:
-        False, changing nothing, if there is a plan with this plan_id.
 
-    Raises:
-        SchemaError: If something required is missing.
+@dataclass(frozen=True, kw_only=True)
+class PlanRecord:
+    """What one run asked for, without its trials.
+
+    Attributes:
+        plan_id: Letters, digits, underscores and dashes.
+        study, preset: Names.
+        overrides: What ``--set`` changed.
+        num_seeds: Number of seeds.
+        declared_seeds: Number of seeds that the preset declares.
+        kind: ``confirm`` decides claims; ``explore``: on seeds that no claim is decided on; ``variant``:
+            with overrides; ``smoke``: of a preset that only tests the plumbing.
+        created_at: UTC if it has no zone.
+        git_commit: Of the code that made the plan; "" if unknown.
+        claims_digest: Of the claims as they stood.
     """
-    missing = [name for name in REQUIRED if name not in document]
-    if missing:
-        msg = f"plan {document.get('plan_id')}: missing {', '.join(missing)}"
-        raise SchemaError(msg)
-    plan_id = paths.check("plan_id", document["plan_id"], paths.PLAN)
-    rows = [
-        (plan_id, *trial[:2], json.dumps(sorted(trial[2] if len(trial) == 3 else ()))) for trial in trials
+
+    plan_id: str
+    study: str
+    preset: str
+    overrides: Mapping[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict)
+    num_seeds: int
+    declared_seeds: int
+    kind: Literal["confirm", "explore", "variant", "smoke"] = "confirm"
+    created_at: datetime
+    git_commit: str = ""
+    claims_digest: str = ""
+
+
+def write_plan(files: LocalFiles, plan: PlanRecord, trials: Iterable[PlannedTrial]) -> bool:
+    """Writes a plan; returns False, changing nothing, if there is one with this plan_id."""
+    paths.check("plan_id", plan.plan_id, paths.PLAN)
+    rows = list(trials)
+    columns = [
+        [plan.plan_id] * len(rows),
+        [row.trial_id for row in rows],
+        [row.seed for row in rows],
+        [json.dumps(sorted(row.probes)) for row in rows],
     ]
-    columns = zip(*rows, strict=True) if rows else [()] * len(PLAN_SCHEMA)
-    arrays = [pa.array(column, item.type) for column, item in zip(columns, PLAN_SCHEMA, strict=True)]
-    table = pa.Table.from_arrays(arrays, schema=PLAN_SCHEMA)
-    document = {**document, "num_trials": len(rows)}
-    return files.create(paths.plan(plan_id), to_bytes(table, plan=document))
+    table = pa.Table.from_arrays(
+        [pa.array(column, item.type) for column, item in zip(columns, PLAN_SCHEMA, strict=True)],
+        schema=PLAN_SCHEMA,
+    )
+    document = asdict(plan) | {"created_at": to_utc(plan.created_at).isoformat()}
+    return files.create(paths.plan(plan.plan_id), to_bytes(table, plan=document))
 
 
-def read_plans(files: LocalFiles) -> tuple[PlanDocument, ...]:
-    """The document of every plan, oldest first. Raises StoreError, naming the file, if one is damaged."""
+def read_plans(files: LocalFiles) -> tuple[PlanRecord, ...]:
+    """Every plan, oldest first. Raises StoreError, naming the file, if one is damaged."""
     plans = [_read(files, key)[0] for key in sorted(files.scan(paths.PLANS))]
-    return tuple(sorted(plans, key=lambda plan: (plan["created_at"], plan["plan_id"])))
+    return tuple(sorted(plans, key=lambda plan: (plan.created_at, plan.plan_id)))
 
 
-def read_plan(files: LocalFiles, plan_id: str) -> tuple[PlanDocument, pa.Table]:
+def read_plan(files: LocalFiles, plan_id: str) -> tuple[PlanRecord, pa.Table]:
     """One plan and its rows, of ``PLAN_SCHEMA``; raises UnknownNameError, listing the known ones."""
-    key = paths.plan(paths.check("plan_id", plan_id, paths.PLAN))
     try:
-        return _read(files, key)
+        return _read(files, paths.plan(paths.check("plan_id", plan_id, paths.PLAN)))
     except FileNotFoundError as error:
-        known = [plan["plan_id"] for plan in read_plans(files)]
+        known = [plan.plan_id for plan in read_plans(files)]
         raise UnknownNameError(plan_id, kind="plan", known=known) from error
 
 
-def _read(files: LocalFiles, key: str) -> tuple[PlanDocument, pa.Table]:
+def _read(files: LocalFiles, key: str) -> tuple[PlanRecord, pa.Table]:
     rows, entries = read_bytes(files.read(key), files.location(key))
-    document = entries.get("plan")
-    if not isinstance(document, dict) or not set(REQUIRED) <= set(document):
-        msg = f"{files.location(key)} holds no plan; move it out of the store"
-        raise StoreError(msg)
-    return document, rows.cast(PLAN_SCHEMA)
+    try:
+        document = dict(entries["plan"])
+        created_at = datetime.fromisoformat(document.pop("created_at"))
+        return PlanRecord(**document, created_at=created_at), rows.cast(PLAN_SCHEMA)
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{files.location(key)} holds no plan: {error!r}; move it out of the store"
+        raise StoreError(msg) from error

@@ -153,7 +153,7 @@ def _from_sequence(column: Column, values: Sequence[object]) -> pa.Array:
             msg = f"{column.name}: got {value!r} ({type(value).__name__}), allowed {column.type}"
             raise SchemaError(msg)
     if column.type == "timestamp":
-        values = [_utc(value) for value in values]
+        values = [to_utc(value) if isinstance(value, datetime) else None for value in values]
     try:
         return pa.array(values, type=ARROW_TYPES[column.type])
     except (pa.ArrowException, OverflowError) as error:
@@ -165,7 +165,6 @@ def _missing(column: Column) -> str:
     return f"{column.name}: a value is missing, and the column is not declared nullable"
 
 
-def _utc(value: object) -> object:
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.astimezone(UTC).replace(tzinfo=None)
-    return value
+def to_utc(moment: datetime) -> datetime:
+    """The moment in UTC, without a zone; without a zone it is UTC already."""
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)

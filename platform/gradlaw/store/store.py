@@ -15,7 +15,7 @@ from gradlaw.hyperparameter import Scalar
 from gradlaw.store import paths
 from gradlaw.store.files import TEMPORARY, LocalFiles
 from gradlaw.store.parquet import SCHEMA_VERSION
-from gradlaw.store.plans import PlanDocument, PlannedTrial, read_plan, read_plans, write_plan
+from gradlaw.store.plans import PlannedTrial, PlanRecord, read_plan, read_plans, write_plan
 from gradlaw.store.registry import registered_columns, registered_tables
 from gradlaw.store.resolve import Cache, Resolved, resolve
 from gradlaw.store.winners import Needed, TrialIndex
@@ -115,7 +115,7 @@ class Store:
         return resolve(self.files, self._cache, verify=verify)
 
     def index(self, needed: Needed | None = None, *, verify: bool = True) -> TrialIndex:
-        """State, failures and probes of every trial; ``needed``: the probes wanted, by trial_id."""
+        """State, attempts and probes of every trial; ``needed``: the probes wanted, by trial_id."""
         return TrialIndex(self.resolve(verify=verify).index, needed)
 
     def tables(self) -> dict[str, Table]:
@@ -126,15 +126,15 @@ class Store:
         """The columns that ``trials`` (hyperparameters) or ``metrics`` has grown so far."""
         return registered_columns(self.files, table)
 
-    def write_plan(self, document: Mapping[str, Any], trials: Iterable[PlannedTrial]) -> bool:
+    def write_plan(self, plan: PlanRecord, trials: Iterable[PlannedTrial]) -> bool:
         """Writes a plan; returns False, changing nothing, if there is one with this plan_id."""
-        return write_plan(self.files, document, trials)
+        return write_plan(self.files, plan, trials)
 
-    def plans(self) -> tuple[PlanDocument, ...]:
-        """The document of every plan, oldest first."""
+    def plans(self) -> tuple[PlanRecord, ...]:
+        """Every plan, oldest first."""
         return read_plans(self.files)
 
-    def plan(self, plan_id: str) -> tuple[PlanDocument, pa.Table]:
+    def plan(self, plan_id: str) -> tuple[PlanRecord, pa.Table]:
         """One plan and its rows (trial_id, seed, probes) in order."""
         return read_plan(self.files, plan_id)
 

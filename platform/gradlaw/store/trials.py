@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, fields
+from datetime import datetime
 
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 
 from gradlaw.errors import SchemaError
+from gradlaw.hyperparameter import Scalar
 from gradlaw.store.paths import PackKey
 from gradlaw.store.schema import KEYS, arrow_schema, to_array
 from gradlaw.table import Column, ColumnType
@@ -49,15 +51,48 @@ HYPERPARAMETER_TYPES: dict[type, ColumnType] = {
     str: "string",
 }
 
-TrialRow = Mapping[str, Any]
-"""One trial as its pack commits it: every fixed column but study, pack_id and attempt, which the store
-adds; and the resolved value of each hyperparameter, defaults included, under its name."""
 
-_GIVEN = {column.name for column in TRIAL_COLUMNS} - {"study", "pack_id", "attempt"}
+@dataclass(frozen=True, kw_only=True)
+class TrialRow:
+    """One trial as its pack commits it. The store adds study, pack_id and attempt.
+
+    Attributes:
+        hyperparameters: All resolved values, defaults included; each becomes a column.
+        probes: Digests of the probes it was measured with.
+        started_at: UTC if it has no zone.
+        versions: Versions of the libraries by name.
+    """
+
+    trial_id: str
+    seed: int
+    state: State
+    reason: str = ""
+    task: str
+    rule: str
+    schedule: str
+    dtype: str
+    steps: int
+    data_digest: str
+    hyperparameters: Mapping[str, Scalar]
+    steps_done: int
+    wall_s: float
+    device: str
+    mode: str
+    pack_width: int
+    threads: int
+    host: str
+    versions: Mapping[str, str]
+    git_commit: str
+    source_digest: str
+    probes: Sequence[str] = ()
+    started_at: datetime
 
 
-def hyperparameter_columns(values: Mapping[str, object]) -> dict[str, Column]:
-    """One nullable column a hyperparameter, by name, in the type of its value.
+_PLAIN = {item.name for item in fields(TrialRow)} - {"state", "hyperparameters", "versions", "probes"}
+
+
+def hyperparameter_columns(values: Mapping[str, Scalar]) -> tuple[Column, ...]:
+    """One nullable column a hyperparameter, in the type of its value, in the order of names.
 
     Raises:
         SchemaError: For a name that is a fixed column's, or a value that is no bool, int, float or str.
@@ -71,20 +106,20 @@ def hyperparameter_columns(values: Mapping[str, object]) -> dict[str, Column]:
             f"already, {', '.join(odd) or 'none'} are no bool, int, float or str; rename or convert them"
         )
         raise SchemaError(msg)
-    return {
-        name: Column(name=name, type=HYPERPARAMETER_TYPES[type(value)], nullable=True)
+    return tuple(
+        Column(name=name, type=HYPERPARAMETER_TYPES[type(value)], nullable=True)
         for name, value in sorted(values.items())
-    }
+    )
 
 
 def columns_of(rows: Sequence[TrialRow]) -> tuple[Column, ...]:
     """The hyperparameters' columns of some rows; raises SchemaError if two rows differ in a type."""
     found: dict[str, Column] = {}
     for row in rows:
-        values = {name: value for name, value in row.items() if name not in _GIVEN}
-        for name, column in hyperparameter_columns(values).items():
-            if found.setdefault(name, column) != column:
-                msg = f"hyperparameter {name}: {found[name].type} in one trial, {column.type} in another"
+        for column in hyperparameter_columns(row.hyperparameters):
+            if found.setdefault(column.name, column) != column:
+                kinds = f"{found[column.name].type} in one trial, {column.type} in another"
+                msg = f"hyperparameter {column.name}: {kinds}; allowed: one type"
                 raise SchemaError(msg)
     return tuple(found[name] for name in sorted(found))
 
@@ -98,37 +133,25 @@ def trials_table(study: str, pack: PackKey, rows: Sequence[TrialRow]) -> pa.Tabl
         rows: At least one, each trial once.
 
     Raises:
-        SchemaError: If a fixed column is missing, a value does not fit, or a trial comes twice.
+        SchemaError: If a value does not fit, or a trial comes twice.
     """
-    for row in rows:
-        missing = sorted(_GIVEN.difference(row))
-        if missing:
-            msg = f"trial {row.get('trial_id')}: missing {', '.join(missing)}; allowed: every fixed column"
-            raise SchemaError(msg)
-    ids = [row["trial_id"] for row in rows]
+    ids = [row.trial_id for row in rows]
     if not ids or len(set(ids)) < len(ids):
         msg = f"pack {pack.pack_id}: a commit needs at least one trial, and each trial once; got {ids}"
         raise SchemaError(msg)
-    added = {"study": study, **pack._asdict()}
-    columns = (*TRIAL_COLUMNS, *columns_of(rows))
-    values = [[added.get(column.name, row.get(column.name)) for row in rows] for column in columns]
-    arrays = [to_array(column, items) for column, items in zip(columns, values, strict=True)]
-    _check_meaning(rows)
+    added = columns_of(rows)
+    probes = [sorted(set(row.probes)) for row in rows]
+    values: dict[str, list[object]] = {name: [getattr(row, name) for row in rows] for name in _PLAIN}
+    values |= {column.name: [row.hyperparameters.get(column.name) for row in rows] for column in added}
+    values |= {
+        "study": [study] * len(rows),
+        "pack_id": [pack.pack_id] * len(rows),
+        "attempt": [pack.attempt] * len(rows),
+        "state": [State(row.state).value for row in rows],
+        "versions": [json.dumps(dict(row.versions), sort_keys=True) for row in rows],
+        "probes": [json.dumps(item) for item in probes],
+        "num_probes": [len(item) for item in probes],
+    }
+    columns = (*TRIAL_COLUMNS, *added)
+    arrays = [to_array(column, values[column.name]) for column in columns]
     return pa.Table.from_arrays(arrays, schema=arrow_schema(columns))
-
-
-def _check_meaning(rows: Sequence[TrialRow]) -> None:
-    """What types cannot say: the states there are, and the probes as a list that agrees with its length."""
-    for row in rows:
-        known = row["state"] in set(State)
-        try:
-            probes = json.loads(row["probes"])
-        except ValueError:
-            probes = None
-        if not known or not isinstance(probes, list) or len(set(probes)) != row["num_probes"]:
-            msg = (
-                f"trial {row['trial_id']}: got state {row['state']!r}, probes {row['probes']!r} and "
-                f"num_probes {row['num_probes']}, allowed one of {', '.join(State)}, a JSON list without "
-                "repetition and its length"
-            )
-            raise SchemaError(msg)

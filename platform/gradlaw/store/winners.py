@@ -53,12 +53,12 @@ class TrialStatus(NamedTuple):
 
     Attributes:
         state: Of the row that wins.
-        num_failures: Number of committed rows in a retriable state.
+        num_attempts: Number of committed rows in a retriable state.
         probes: Digests of the probes it was measured with, of the row that wins.
     """
 
     state: State
-    num_failures: int
+    num_attempts: int
     probes: frozenset[str]
 
 
@@ -108,13 +108,13 @@ class TrialIndex(Mapping[str, TrialStatus]):
         self._probes, self._probe_codes = _coded(won["probes"])
         self._sets = [frozenset(json.loads(text)) for text in self._probes]
         retriable = pc.is_in(index["state"], value_set=pa.array([state.value for state in RETRIABLE]))
-        self._failures = Counter(index["trial_id"].filter(retriable).to_pylist())
+        self._attempts = Counter(index["trial_id"].filter(retriable).to_pylist())
 
     def __getitem__(self, trial_id: str) -> TrialStatus:
         row = self._rows[trial_id]
         return TrialStatus(
             State(self._states[self._state_codes[row]]),
-            self._failures[trial_id],
+            self._attempts[trial_id],
             self._sets[self._probe_codes[row]],
         )
 

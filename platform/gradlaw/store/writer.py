@@ -40,7 +40,7 @@ def reserve_attempt(files: LocalFiles, pack_id: str) -> PackKey:
 class PackWriter:
     """The rows of one attempt at a pack. Nothing but live parts is seen until :meth:`commit` returns.
 
-    As a context manager it leaves, without a commit, no trace of the attempt but its number.
+    Use as a context manager: leaving without a commit abandons the attempt.
 
     Attributes:
         study: Name of the study.
@@ -58,7 +58,7 @@ class PackWriter:
     ) -> None:
         self.study = paths.check("study", study)
         self._files = files
-        register_columns(files, paths.TRIALS, hyperparameter_columns(hyperparameters or {}).values())
+        register_columns(files, paths.TRIALS, hyperparameter_columns(hyperparameters or {}))
         self._tables: dict[str, _TableWriter] = {}
         self.pack = reserve_attempt(files, pack_id)
         for table in tables:
@@ -76,7 +76,7 @@ class PackWriter:
 
         Raises:
             SchemaError: If the rows do not fit, or the store holds another table of that name.
-            StoreError: If they cannot be written; leave the attempt then.
+            StoreError: If they cannot be written; abandon the attempt then.
         """
         self._check_open()
         rows = to_arrow(table, columns)
@@ -117,7 +117,7 @@ class PackWriter:
         """
         self._check_open()
         trials = trials_table(self.study, self.pack, rows)
-        self._check_trials({row["trial_id"] for row in rows})
+        self._check_trials({row.trial_id for row in rows})
         register_columns(self._files, paths.TRIALS, columns_of(rows))
         self._open = False
         listed: list[DataFile] = []
@@ -133,15 +133,13 @@ class PackWriter:
                 self._files.delete(file.key)
             raise
         finally:
-            self.discard()
+            self._clear()
 
-    def discard(self) -> None:
-        """Forgets every row appended so far, live parts too; the attempt stays open."""
-        for writer in self._tables.values():
-            writer.discard()
-        for key in self._live_keys:
-            self._files.delete(key)
-        self._tables, self._live_keys, self._live = {}, [], []
+    def abandon(self) -> None:
+        """Leaves no trace of this attempt but its number."""
+        if self._open:
+            self._open = False
+            self._clear()
 
     def _publish_trials(self, trials: pa.Table, listed: Sequence[DataFile]) -> None:
         commit = {
@@ -178,10 +176,15 @@ class PackWriter:
 
     def _check_open(self) -> None:
         if not self._open:
-            msg = (
-                f"pack {self.pack.pack_id}, attempt {self.pack.attempt}, is closed: it was committed, or left"
-            )
+            msg = f"pack {self.pack.pack_id}, attempt {self.pack.attempt}, is committed or abandoned already"
             raise StoreError(msg)
+
+    def _clear(self) -> None:
+        for writer in self._tables.values():
+            writer.discard()
+        for key in self._live_keys:
+            self._files.delete(key)
+        self._live_keys, self._live = [], []
 
     def __enter__(self) -> Self:
         return self
@@ -189,8 +192,7 @@ class PackWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._open = False
-        self.discard()
+        self.abandon()
 
 
 class _TableWriter:
