@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from gradlaw.claim import Proportion
 from gradlaw_analysis.stats.effect import Effect, undecided
@@ -73,4 +73,7 @@ def binomial_above(successes: int, num_seeds: int, bound: float, *, closed: bool
         return 0.0
     if bound >= 1 - ROUNDING:
         return 1.0
-    return float(stats.binom.sf(successes - 1, num_seeds, max(bound, 0.0)))
+    if successes == 0:
+        return 1.0
+    # The binomial tail as an incomplete beta integral (Abramowitz & Stegun, eq. 26.5.24).
+    return float(special.betainc(successes, num_seeds - successes + 1, max(bound, 0.0)))
