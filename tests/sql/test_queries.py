@@ -71,10 +71,10 @@ def test_reading_statements_answer(
         ("EXPLAIN SELECT count(*) FROM metrics", "explain_value", "(?is)aggregate"),
         ("explain /* é */ analyze select count(*) from metrics", "explain_value", "(?is)total time"),
         ("EXPLAIN (SELECT 1)", "explain_value", ""),
-        ("EXPLAIN ANALYZE PIVOT metrics ON trial_id USING sum(loss)", "explain_value", ""),
+        ("EXPLAIN ANALYZE PIVOT metrics ON trial_id IN ('a') USING sum(loss)", "explain_value", ""),
         ("DESCRIBE metrics", "column_name", "trial_id"),
         ("DESCRIBE SELECT 1 AS a", "column_name", "a"),
-        ("SUMMARIZE metrics", "column_name", "trial_id"),
+        ("SUMMARIZE (SELECT trial_id FROM metrics)", "column_name", "trial_id"),
         ("SHOW TABLES", "name", "_files_metrics"),
     ],
 )

@@ -109,6 +109,9 @@ def serve(request: Request, out: BinaryIO) -> None:
 def _frames(connection: duckdb.DuckDBPyConnection, request: Request) -> Iterator[bytes]:
     parameters = dict(request.query.parameters)
     relation = connection.sql(request.query.statement, params=parameters or None)
+    if relation is None:  # DuckDB 1.5 ends the expansion of EXPLAIN PIVOT with a statement without result
+        msg = "the statement gives no result; explain a PIVOT whose values are listed: IN (...)"
+        raise QueryError(msg)
     reader = relation.to_arrow_reader(_BATCH_ROWS)
     schema = pa.schema(
         [

@@ -30,7 +30,7 @@ TABLE_FUNCTIONS = frozenset(
     }
 )
 
-# What a statement may hold nowhere if it has no parse tree to look at (see _check_tokens).
+# What a statement may hold nowhere if it has no parse tree to look at (see _check_words).
 _WRITING_WORDS = frozenset(
     {
         "alter", "attach", "call", "checkpoint", "copy", "create", "delete", "detach", "drop",
@@ -47,7 +47,7 @@ def check_statement(connection: duckdb.DuckDBPyConnection, statement: str) -> No
     """Raises QueryError unless ``statement`` is one that only reads.
 
     Args:
-        connection: Any connection; used to parse, not to run the statement.
+        connection: A connection that may open no file: parsing some statements would.
         statement: What the user wrote.
 
     Raises:
@@ -57,19 +57,22 @@ def check_statement(connection: duckdb.DuckDBPyConnection, statement: str) -> No
         msg = f"the statement holds a zero byte; {ALLOWED}; remove it"
         raise QueryError(msg)
     try:
-        statements = duckdb.extract_statements(statement)
+        # By this connection: IMPORT DATABASE is expanded while it is parsed, by reading files.
+        statements = connection.extract_statements(statement)
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
-    if len(statements) != 1:
+    # DuckDB 1.5 gives the expansion of a PIVOT, later versions one statement of type MULTI.
+    expanded = len(statements) > 1 and ";" not in _words(statement.rstrip().rstrip(";"))
+    if len(statements) != 1 and not expanded:
         msg = f"got {len(statements)} statements; {ALLOWED}; send one at a time"
         raise QueryError(msg)
     kind = statements[0].type
-    if kind == duckdb.StatementType.SELECT:
+    if expanded or kind == duckdb.StatementType.MULTI:
+        _check_words(connection, statement)
+    elif kind == duckdb.StatementType.SELECT:
         _check_tree(connection, statement)
     elif kind == duckdb.StatementType.EXPLAIN:
         check_statement(connection, _explained(statement))
-    elif kind == duckdb.StatementType.MULTI:
-        _check_tokens(connection, statement)
     else:
         name = kind.name.replace("_", " ")
         msg = f"got a {name} statement; {ALLOWED}; the store is changed by `gradlaw run` alone"
@@ -139,13 +142,17 @@ def _tokens(statement: str) -> list[tuple[int, str]]:
     return tokens
 
 
-def _check_tokens(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+def _words(statement: str) -> list[str]:
+    return [word for _, word in _tokens(statement)]
+
+
+def _check_words(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
     """Checks a PIVOT whose columns depend on the data: DuckDB expands it before there is a tree.
 
     So it may hold no word that writes, not even as a name, and call no table function that is not
     allowed.
     """
-    words = [word for _, word in _tokens(statement)]
+    words = _words(statement)
     found = sorted(_WRITING_WORDS.intersection(words))
     if found:
         msg = f"got {', '.join(found)} in a PIVOT; {ALLOWED}; to use such a name, list the values: IN (...)"
