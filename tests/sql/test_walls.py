@@ -111,6 +111,7 @@ def test_a_dropped_iterator_ends_its_child(limits: Limits) -> None:
     assert not child.is_running()
 
 
+@pytest.mark.slow
 def test_the_time_limit_holds_for_a_caller_that_reads_slowly(limits: Limits) -> None:
     _, batches = iter_sql(
         "SELECT * FROM range(1000000000000)", [], replace(limits, wall_s=4.0, max_rows=10**12)
@@ -121,6 +122,7 @@ def test_the_time_limit_holds_for_a_caller_that_reads_slowly(limits: Limits) -> 
         list(batches)
 
 
+@pytest.mark.slow
 def test_a_child_outlives_a_killed_caller_by_its_time_limit_at_most() -> None:
     script = f"from gradlaw_analysis.sql import Limits, run_sql; run_sql('{ENDLESS}', [], Limits(wall_s=2))"
     caller = subprocess.Popen([sys.executable, "-c", script])
