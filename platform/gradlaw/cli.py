@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-import click
 import typer
 from rich.console import Console
 
@@ -77,9 +76,19 @@ def run(
             on_progress=display.show,
             say=display.say,
         )
-        summary = run_study(
-            study, preset=preset, set=overrides, seeds=seeds, store=store, explore=explore, options=options
-        )
+        try:
+            summary = run_study(
+                study,
+                preset=preset,
+                set=overrides,
+                seeds=seeds,
+                store=store,
+                explore=explore,
+                options=options,
+            )
+        except KeyboardInterrupt:
+            display.say("interrupted: what is committed is kept, and the next run goes on from there")
+            raise typer.Exit(130) from None
     states = ", ".join(f"{count} {state}" for state, count in summary.states.items())
     display.say(f"{summary.plan_id}: {states}; {summary.wall_s:.1f} s; store {summary.store}")
     if not summary.complete:
@@ -155,18 +164,10 @@ def compact(store: StoreOption = DEFAULT_STORE) -> None:
 def main() -> None:
     """Entry point: runs a command and turns what it raises into a message and an exit code."""
     try:
-        result = app(standalone_mode=False)
-        code = result if isinstance(result, int) else 0
-    except click.exceptions.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        notes.print("interrupted; what is committed is kept, and the next run goes on from there")
-        code = 130
+        app()
     except GradlawError as error:
         notes.print(f"error: {error}", markup=False, soft_wrap=True)
-        code = 2 if isinstance(error, UsageError) else 1
-    sys.exit(code)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
 
 
 if __name__ == "__main__":

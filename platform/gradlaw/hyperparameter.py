@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 Scalar = bool | int | float | str
 
@@ -70,9 +71,10 @@ class Hyperparameter:
             return f"{'>' if self.low_open else '>='} {self.low:g}"
         return f"{left}{self.low:g}, {self.high:g}{right}"
 
-    def cast(self, value: Scalar) -> Scalar:
-        """Returns ``value`` in the declared type (an int given for a float becomes a float)."""
-        return float(value) if type(self.default) is float and type(value) is int else value
+    def cast(self, value: Any) -> Scalar:
+        """Returns a checked value in the declared type: an int given for a float is a float."""
+        typed: Scalar = float(value) if type(self.default) is float else value
+        return typed
 
 
 def unknown_names(given: Iterable[str], declared: Mapping[str, Hyperparameter]) -> list[str]:

@@ -87,10 +87,15 @@ def make_plan(
     num_seeds = chosen.seeds if seeds is None else seeds
     if num_seeds < 1:
         raise ConfigurationError([f"seeds: got {num_seeds}, allowed >= 1"])
-    grids, settings = _override(chosen.grids, dict(overrides or {}))
+    grids, settings, faults = _override(chosen.grids, dict(overrides or {}))
     first = EXPLORE_SEED if explore else 0
     seed_range = range(first, first + num_seeds)
-    packs, skipped = expand(study.name, grids, seed_range)
+    try:
+        packs, skipped = expand(study.name, grids, seed_range)
+    except ConfigurationError as error:
+        faults += error.faults
+    if faults:
+        raise ConfigurationError(faults)
     kind = _kind(chosen, explore=explore, varied=bool(settings))
     trial_ids = [member.trial.trial_id for pack in packs for member in pack.members]
     trial_ids += [member.trial.trial_id for member, _ in skipped]
@@ -127,8 +132,8 @@ def _refuse_duplicates(trial_ids: Sequence[str]) -> None:
 Settings = dict[str, Scalar | tuple[Scalar, ...]]
 
 
-def _override(grids: Iterable[Grid], given: Mapping[str, object]) -> tuple[list[Grid], Settings]:
-    """The grids with new values, each in every grid that declares the name, and the values as typed."""
+def _override(grids: Iterable[Grid], given: Mapping[str, object]) -> tuple[list[Grid], Settings, list[str]]:
+    """The grids with the new values that are possible, those values as typed, and the faults of the rest."""
     grids = list(grids)
     declared: dict[str, Hyperparameter] = {_STEPS.name: _STEPS}
     for grid in grids:
@@ -138,16 +143,14 @@ def _override(grids: Iterable[Grid], given: Mapping[str, object]) -> tuple[list[
     for name in sorted(set(given) & set(declared)):
         value = given[name]
         items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-        faults += [fault for item in items if (fault := declared[name].check(item))]
-        typed = tuple(
-            declared[name].cast(item) for item in items if isinstance(item, (bool, int, float, str))
-        )
-        settings[name] = typed if isinstance(value, (list, tuple)) else typed[0] if typed else ""
-    if isinstance(settings.get("steps"), tuple):
-        faults.append("steps: got several values, allowed one")
-    if faults:
-        raise ConfigurationError(faults)
-    return [_apply(grid, settings) for grid in grids], settings
+        wrong = [fault for item in items if (fault := declared[name].check(item))]
+        if not items or (name == _STEPS.name and len(items) > 1):
+            wrong.append(f"{name}: got {len(items)} values, allowed one{'' if items else ' or more'}")
+        faults += wrong
+        if not wrong:
+            typed = tuple(declared[name].cast(item) for item in items)
+            settings[name] = typed if isinstance(value, (list, tuple)) else typed[0]
+    return [_apply(grid, settings) for grid in grids], settings, faults
 
 
 _STEPS = Hyperparameter(name="steps", default=1, low=0, structural=True, doc="steps to train")

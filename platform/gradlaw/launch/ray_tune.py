@@ -19,7 +19,7 @@ from gradlaw.launch.worker import work
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # an interrupt ends the run at once
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its output writes to stdout even when silent
 
 import ray
 from ray import cloudpickle, tune
@@ -69,6 +69,10 @@ class _Forward(tune.Callback):
     def __init__(self, orders: Sequence[Order], on_report: OnReport) -> None:
         self._orders = orders
         self._on_report = on_report
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune saves its callbacks for a restore, and runs here are never restored by Tune."""
+        return {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any
