@@ -15,6 +15,7 @@ from gradlaw.hyperparameter import Scalar
 from gradlaw.store import paths
 from gradlaw.store.files import LocalFiles
 from gradlaw.store.parquet import read_bytes, to_bytes
+from gradlaw.store.resolve import SetAside
 from gradlaw.store.schema import to_utc
 
 PLAN_SCHEMA = pa.schema(
@@ -79,10 +80,15 @@ def write_plan(files: LocalFiles, plan: PlanRecord, trials: Iterable[PlannedTria
     return files.create(paths.plan(plan.plan_id), to_bytes(table, plan=document))
 
 
-def read_plans(files: LocalFiles) -> tuple[PlanRecord, ...]:
-    """Every plan, oldest first. Raises StoreError, naming the file, if one is damaged."""
-    plans = [_read(files, key)[0] for key in sorted(files.scan(paths.PLANS))]
-    return tuple(sorted(plans, key=lambda plan: (plan.created_at, plan.plan_id)))
+def read_plans(files: LocalFiles) -> tuple[tuple[PlanRecord, ...], tuple[SetAside, ...]]:
+    """Every plan, oldest first, and the files that should be one and cannot be read."""
+    plans, set_aside = [], []
+    for key in sorted(files.scan(paths.PLANS)):
+        try:
+            plans.append(_read(files, key)[0])
+        except StoreError as error:
+            set_aside.append(SetAside(files.location(key), str(error)))
+    return tuple(sorted(plans, key=lambda plan: (plan.created_at, plan.plan_id))), tuple(set_aside)
 
 
 def read_plan(files: LocalFiles, plan_id: str) -> tuple[PlanRecord, pa.Table]:
@@ -90,7 +96,7 @@ def read_plan(files: LocalFiles, plan_id: str) -> tuple[PlanRecord, pa.Table]:
     try:
         return _read(files, paths.plan(paths.check("plan_id", plan_id, paths.PLAN)))
     except FileNotFoundError as error:
-        known = [plan.plan_id for plan in read_plans(files)]
+        known = [plan.plan_id for plan in read_plans(files)[0]]
         raise UnknownNameError(plan_id, kind="plan", known=known) from error
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +151,7 @@ class _Resolution:
         return Resolved(
             generation=numbers[0] if numbers else 0,
             units=tuple(self._units),
-            live=tuple(sorted(self._running(live))),
+            live=tuple(key for key in sorted(self._running(live)) if self._is_parquet(key)),
             set_aside=tuple(self._set_aside),
         )
 
@@ -234,7 +236,7 @@ class _Resolution:
             if entry.size != file.size:
                 raise DamagedError(file.key, f"it has {entry.size} bytes, its commit says {file.size}")
             if file not in self._cache.checked:
-                check_content(self._files, file, verify=self._verify)
+                _check_content(self._files, file, verify=self._verify)
                 self._cache.checked.add(file)
 
     def _take(self, unit: Unit) -> None:
@@ -256,6 +258,15 @@ class _Resolution:
                     SetAside(self._files.location(key), "it was not written by this store")
                 )
 
+    def _is_parquet(self, key: str) -> bool:
+        """Live parts are not forced to disk, so that a crash of the machine may leave them empty."""
+        try:
+            _check_mark(self._files, key)
+        except DamagedError as error:
+            self._name(error)
+            return False
+        return True
+
     def _running(self, live: Iterable[str]) -> list[str]:
         """Live parts of the newest attempt at each pack, while no attempt as new is committed."""
         newest: dict[str, int] = {}
@@ -268,21 +279,35 @@ class _Resolution:
         return [key for name, key in parts if name is not None and name.attempt == newest[name.pack_id]]
 
 
-def check_content(files: LocalFiles, file: DataFile, *, verify: bool) -> None:
+def _check_content(files: LocalFiles, file: DataFile, *, verify: bool) -> None:
     """Raises DamagedError unless a file's content is what was committed."""
+    if not verify:
+        _check_mark(files, file.key)
+        return
+    with _reading(files, file.key) as handle:
+        if hashlib.file_digest(handle, "sha256").hexdigest() != file.sha256:
+            raise DamagedError(file.key, "its content is not what was committed (digest)")
+
+
+def _check_mark(files: LocalFiles, key: str) -> None:
+    """Raises DamagedError unless a file ends as Parquet does."""
+    with _reading(files, key) as handle:
+        handle.seek(-min(len(MAGIC), handle.seek(0, 2)), 2)
+        if handle.read() != MAGIC:
+            raise DamagedError(key, "it is not a Parquet file")
+
+
+@contextmanager
+def _reading(files: LocalFiles, key: str) -> Iterator[BufferedReader]:
     try:
-        with Path(files.location(file.key)).open("rb") as handle:
-            if verify and hashlib.file_digest(handle, "sha256").hexdigest() != file.sha256:
-                raise DamagedError(file.key, "its content is not what was committed (digest)")
-            handle.seek(-len(MAGIC), 2)
-            if handle.read() != MAGIC:
-                raise DamagedError(file.key, "it is not a Parquet file")
+        with Path(files.location(key)).open("rb") as handle:
+            yield handle
+    except DamagedError:
+        raise
     except FileNotFoundError as error:
-        raise DamagedError(file.key, "it is missing") from error
+        raise DamagedError(key, "it is missing") from error
     except OSError as error:
-        if isinstance(error, DamagedError):
-            raise
-        raise DamagedError(file.key, f"it cannot be read: {error}") from error
+        raise DamagedError(key, f"it cannot be read: {error}") from error
 
 
 def read_manifest(files: LocalFiles, key: str) -> dict[str, Any]:

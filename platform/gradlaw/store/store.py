@@ -131,8 +131,8 @@ class Store:
         return write_plan(self.files, plan, trials)
 
     def plans(self) -> tuple[PlanRecord, ...]:
-        """Every plan, oldest first."""
-        return read_plans(self.files)
+        """Every plan that can be read, oldest first."""
+        return read_plans(self.files)[0]
 
     def plan(self, plan_id: str) -> tuple[PlanRecord, pa.Table]:
         """One plan and its rows (trial_id, seed, probes) in order."""
@@ -141,6 +141,10 @@ class Store:
     def append_lock(self, study: str, document: Mapping[str, Any]) -> int:
         """Appends a document to a study's lock; returns its number, from 1. Nothing is ever replaced."""
         return self._append(paths.LOCKS, study, document)
+
+    def lock_studies(self) -> tuple[str, ...]:
+        """Names of the studies that have a lock."""
+        return tuple(sorted({key.split("/")[1] for key in self.files.scan(paths.LOCKS)}))
 
     def locks(self, study: str) -> tuple[dict[str, Any], ...]:
         """The documents of a study's lock in order, each with its ``number``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -26,6 +27,9 @@ from gradlaw.store.schema import KEYS, Columns, field, to_arrow
 from gradlaw.store.trials import TrialRow, columns_of, hyperparameter_columns, trials_table
 from gradlaw.table import Table
 
+LIVE_KEEP_S = 3600.0
+"""How long live parts stay after the last one of their attempt."""
+
 
 def reserve_attempt(files: LocalFiles, pack_id: str) -> PackKey:
     """Reserves the smallest free attempt at a pack: two drivers never get the same one."""
@@ -37,8 +41,23 @@ def reserve_attempt(files: LocalFiles, pack_id: str) -> PackKey:
     return pack
 
 
+def sweep_live(files: LocalFiles, *, keep_s: float = LIVE_KEEP_S) -> int:
+    """Deletes the live parts of attempts that added none for ``keep_s``; returns how many."""
+    entries = [(paths.parse_live(key), entry) for key, entry in files.scan(paths.LIVE).items()]
+    latest: dict[PackKey | None, float] = {}
+    for pack, entry in entries:
+        latest[pack] = max(latest.get(pack, 0.0), entry.modified_s)
+    old = [entry.key for pack, entry in entries if latest[pack] < time.time() - keep_s]
+    for key in old:
+        files.delete(key)
+    return len(old)
+
+
 class PackWriter:
     """The rows of one attempt at a pack. Nothing but live parts is seen until :meth:`commit` returns.
+
+    Live parts stay on disk for a while even after a commit, since readers may be at them; which of them
+    are shown is decided by the commits: see :mod:`gradlaw.store.resolve`.
 
     Use as a context manager: leaving without a commit abandons the attempt.
 
@@ -64,8 +83,9 @@ class PackWriter:
         for table in tables:
             self._writer(table)
         self._live: list[pa.Table] = []
-        self._live_keys: list[str] = []
+        self._num_live = 0
         self._open = True
+        sweep_live(files)
 
     def append(self, table: Table, columns: Columns) -> None:
         """Adds rows to a table.
@@ -100,9 +120,9 @@ class PackWriter:
         if not self._live:
             return
         rows = pa.concat_tables(self._live, promote_options="default")
-        key = paths.live(self.pack, pc.min(rows["step"]).as_py(), len(self._live_keys))
+        key = paths.live(self.pack, pc.min(rows["step"]).as_py(), self._num_live)
         self._files.create(key, to_bytes(rows, study=self.study), durable=False)
-        self._live_keys.append(key)
+        self._num_live += 1
         self._live = []
 
     def commit(self, rows: Sequence[TrialRow]) -> None:
@@ -136,7 +156,7 @@ class PackWriter:
             self._clear()
 
     def abandon(self) -> None:
-        """Leaves no trace of this attempt but its number."""
+        """Forgets the rows of this attempt; its number stays taken."""
         if self._open:
             self._open = False
             self._clear()
@@ -182,9 +202,7 @@ class PackWriter:
     def _clear(self) -> None:
         for writer in self._tables.values():
             writer.discard()
-        for key in self._live_keys:
-            self._files.delete(key)
-        self._live_keys, self._live = [], []
+        self._live = []
 
     def __enter__(self) -> Self:
         return self

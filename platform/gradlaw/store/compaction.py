@@ -1,0 +1,272 @@
+"""Compaction: many packs' files merged into few, while others read and write.
+
+A generation is a manifest, written last and exclusively; it names the commits that each of its parts
+stands for, so that no row is seen twice. What it replaces stays until two generations later, and an hour
+at least, for readers that began before. A part that needs no new rows is carried over by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
+
+from gradlaw.errors import StoreError
+from gradlaw.store import paths
+from gradlaw.store.faults import reach
+from gradlaw.store.files import STALE_S, LocalFiles
+from gradlaw.store.parquet import ROW_GROUP_ROWS, SCHEMA_VERSION, DataFile, footer, open_writer, read_bytes
+from gradlaw.store.paths import PackKey
+from gradlaw.store.resolve import DamagedError, Resolved, SetAside, Unit, read_manifest
+from gradlaw.store.store import Store
+from gradlaw.store.writer import sweep_live
+
+KEEP_S = 3600.0
+"""How long what was replaced stays at least: longer than any reader takes."""
+
+PART_BYTES = 32 << 20
+"""Size of a part's inputs, on disk. In memory they take about ten times that, which bounds a merge."""
+
+Part = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compaction:
+    """What a compaction did.
+
+    Attributes:
+        generation: Number of the newest generation now; 0: none.
+        merged: Number of commits it merged.
+        deleted: Number of files it deleted.
+        set_aside: Damaged files that it left out, and why.
+    """
+
+    generation: int
+    merged: int
+    deleted: int
+    set_aside: tuple[SetAside, ...]
+
+    def __str__(self) -> str:
+        lines = [f"generation {self.generation}: {self.merged} packs merged, {self.deleted} files deleted"]
+        return "\n".join([*lines, *(f"set aside: {item.path}: {item.reason}" for item in self.set_aside)])
+
+
+def compact(store: Store, *, keep_s: float = KEEP_S, part_bytes: int = PART_BYTES) -> Compaction:
+    """Merges what was committed since the last generation into a new one.
+
+    Args:
+        store: The store; others may write to it and read it meanwhile.
+        keep_s: How long files that were replaced stay at least, in seconds.
+        part_bytes: Size of a part.
+
+    Raises:
+        StoreError: If the store cannot be written. It is then as it was.
+    """
+    files = store.files
+    files.sweep()
+    resolved = store.resolve()
+    fresh = [unit for unit in resolved.units if not _is_part(unit)]
+    generation, merged, named = resolved.generation, 0, list(resolved.set_aside)
+    if fresh or _waiting(files, resolved, keep_s):
+        parts = _Merge(files, resolved.generation + 1, part_bytes).run(resolved.units, named)
+        if _publish(files, resolved.generation + 1, parts):
+            generation, merged = resolved.generation + 1, len(fresh)
+    deleted = _clean(files, keep_s) + sweep_live(files)
+    return Compaction(generation=generation, merged=merged, deleted=deleted, set_aside=tuple(named))
+
+
+def _is_part(unit: Unit) -> bool:
+    return any(file.key.startswith(f"{paths.GENERATIONS}/") for file in unit.files)
+
+
+def _waiting(files: LocalFiles, resolved: Resolved, keep_s: float) -> bool:
+    """Whether merged inputs are still there and only wait for the next generation to be deleted."""
+    covered = {pack for unit in resolved.units if _is_part(unit) for pack in unit.packs}
+    names = (paths.parse_data(key) for key in files.scan(paths.TRIALS))
+    left = any(name is not None and name.pack in covered for name in names)
+    manifest = files.scan(paths.GENERATIONS).get(paths.manifest(resolved.generation))
+    return left and manifest is not None and manifest.modified_s < time.time() - keep_s
+
+
+def _publish(files: LocalFiles, generation: int, parts: list[Part]) -> bool:
+    """Makes a generation visible; the one that comes second removes its files."""
+    reach("compaction_before_manifest")
+    manifest = json.dumps({"schema_version": SCHEMA_VERSION, "parts": parts}).encode()
+    try:
+        won = files.create(paths.manifest(generation), manifest)
+    except StoreError:
+        _discard(files, generation, parts)
+        raise
+    if not won:
+        _discard(files, generation, parts)
+    reach("compaction_after_manifest")
+    return won
+
+
+def _discard(files: LocalFiles, generation: int, parts: Iterable[Part]) -> None:
+    for file in _files_of(parts):
+        if file.startswith(f"{paths.GENERATIONS}/{generation}/"):
+            files.delete(file)
+
+
+def _files_of(parts: Iterable[Part]) -> Iterator[str]:
+    for part in parts:
+        for file in part["files"]:
+            yield file["key"]
+
+
+class _Merge:
+    """Writes the files of one generation."""
+
+    def __init__(self, files: LocalFiles, generation: int, part_bytes: int) -> None:
+        self._files, self._generation, self._part_bytes = files, generation, part_bytes
+        self._token = uuid.uuid4().hex[:12]
+        self._parts: list[Part] = []
+
+    def run(self, units: Iterable[Unit], named: list[SetAside]) -> list[Part]:
+        """Returns the parts; damaged units are left out and named."""
+        try:
+            for group in self._groups(units):
+                if len(group) == 1 and _is_part(group[0]):
+                    self._carry(group[0])
+                else:
+                    self._merge(group, named)
+        except BaseException:
+            _discard(self._files, self._generation, self._parts)
+            raise
+        return self._parts
+
+    def _groups(self, units: Iterable[Unit]) -> Iterator[list[Unit]]:
+        """Units to merge, of one study and about the size of a part; those to carry over alone."""
+        studies: dict[str, list[Unit]] = {}
+        for unit in units:
+            studies.setdefault(unit.study, []).append(unit)
+        for study in sorted(studies):
+            grown = any(not _is_part(unit) for unit in studies[study])
+            group: list[Unit] = []
+            for unit in sorted(studies[study], key=lambda unit: min(unit.packs)):
+                if _is_part(unit) and (not grown or _size(unit) >= self._part_bytes):
+                    yield [unit]
+                    continue
+                if group and sum(map(_size, group)) + _size(unit) > self._part_bytes:
+                    yield group
+                    group = []
+                group.append(unit)
+            if group:
+                yield group
+
+    def _carry(self, unit: Unit) -> None:
+        self._add(unit.study, unit.packs, [asdict(file) for file in unit.files])
+
+    def _add(self, study: str, packs: Iterable[PackKey], listed: list[dict[str, Any]]) -> None:
+        self._parts.append({"study": study, "packs": sorted(packs), "files": listed})
+
+    def _merge(self, group: list[Unit], named: list[SetAside]) -> None:
+        tables: dict[str, list[pa.Table]] = {}
+        packs: set[PackKey] = set()
+        for unit in group:
+            try:
+                loaded = [(file.table, _load(self._files, file)) for file in unit.files]
+            except DamagedError as error:
+                named.append(SetAside(self._files.location(error.key), error.reason))
+                continue
+            packs |= unit.packs
+            for name, rows in loaded:
+                tables.setdefault(name, []).append(rows)
+        if not packs:
+            return
+        self._add(group[0].study, packs, [])
+        for name in sorted(tables):
+            self._parts[-1]["files"].append(asdict(self._write(name, tables.pop(name))))
+
+    def _write(self, table: str, pieces: list[pa.Table]) -> DataFile:
+        # By name; a column that is float32 in one pack and float64 in another becomes float64.
+        rows = pa.concat_tables(
+            [piece.replace_schema_metadata() for piece in pieces], promote_options="permissive"
+        )
+        keys = [name for name in ("trial_id", "pack_id", "attempt", "step") if name in rows.column_names]
+        rows = rows.sort_by([(name, "ascending") for name in keys])
+        schema = rows.schema.with_metadata(footer())
+        key = paths.generation_file(self._generation, self._token, len(self._parts) - 1, table)
+        with self._files.sink() as sink:
+            with open_writer(sink, schema) as writer:
+                writer.write_table(rows.cast(schema), row_group_size=ROW_GROUP_ROWS)
+            size, sha256 = sink.size, sink.sha256
+            sink.publish(key)
+        return DataFile(table=table, key=key, size=size, sha256=sha256, rows=rows.num_rows)
+
+
+def _size(unit: Unit) -> int:
+    return sum(file.size for file in unit.files)
+
+
+def _load(files: LocalFiles, file: DataFile) -> pa.Table:
+    """The rows of a file, from the very bytes whose digest is compared."""
+    try:
+        data = files.read(file.key)
+        if file.sha256 and hashlib.sha256(data).hexdigest() != file.sha256:
+            raise DamagedError(file.key, "its content is not what was committed (digest)")
+        return read_bytes(data, file.key)[0]
+    except FileNotFoundError as error:
+        raise DamagedError(file.key, "it is missing") from error
+    except StoreError as error:
+        if isinstance(error, DamagedError):
+            raise
+        raise DamagedError(file.key, str(error)) from error
+
+
+def _clean(files: LocalFiles, keep_s: float) -> int:
+    """Deletes what no reader can need any more; returns the number of files."""
+    now = time.time()
+    entries = files.scan(paths.GENERATIONS)
+    ages = {
+        number: now - entry.modified_s
+        for key, entry in entries.items()
+        if (number := paths.parse_manifest(key)) is not None
+    }
+    newest = max(ages, default=0)
+    manifests = _manifests(files, ages)
+    doomed: list[str] = []
+    for number, manifest in sorted(manifests.items()):
+        if number <= newest - 2 and ages[number] >= keep_s:
+            doomed += _inputs(files, manifest, manifests[newest])
+    for number in sorted(manifests):
+        if number <= newest - 2 and ages.get(number + 1, 0.0) >= keep_s:
+            later = {key for n in manifests if n > number for key in _files_of(manifests[n]["parts"])}
+            doomed += [key for key in _files_of(manifests[number]["parts"]) if key not in later]
+            doomed.append(paths.manifest(number))
+    listed = {key for manifest in manifests.values() for key in _files_of(manifest["parts"])}
+    for key, entry in entries.items():  # files of a compaction that was killed
+        if paths.parse_manifest(key) is None and key not in listed and now - entry.modified_s >= STALE_S:
+            doomed.append(key)
+    for key in dict.fromkeys(doomed):
+        reach("compaction_between_deletes")
+        files.delete(key)
+    return len(set(doomed))
+
+
+def _manifests(files: LocalFiles, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Every manifest that can be read, if all can: a damaged one may name what is still needed."""
+    found = {}
+    for number in numbers:
+        try:
+            found[number] = read_manifest(files, paths.manifest(number))
+        except (DamagedError, FileNotFoundError):
+            return {}
+    return found
+
+
+def _inputs(files: LocalFiles, manifest: Mapping[str, Any], newest: Mapping[str, Any]) -> list[str]:
+    """Files of commits that a generation merged and the newest still stands for, commits last."""
+    held = {PackKey(*pack) for part in newest["parts"] for pack in part["packs"]}
+    merged = {PackKey(*pack) for part in manifest["parts"] for pack in part["packs"]} & held
+    keys = [key for folder in files.folders() if not folder.startswith("_") for key in files.scan(folder)]
+    names = [(key, paths.parse_data(key)) for key in keys]
+    mine = [key for key, name in names if name is not None and name.pack in merged]
+    return sorted(mine, key=lambda key: key.startswith(f"{paths.TRIALS}/"))
