@@ -49,8 +49,9 @@ class LinearWarmup(Schedule):
     hyperparameters = (Hyperparameter(name="warmup_steps", default=0, low=0, doc="steps to the peak lr"),)
 
     def lr(self, t: Tensor, hp: Mapping[str, Tensor]) -> Tensor:
-        share = (t + 1) / torch.clamp(hp["warmup_steps"], min=1)
-        return hp["lr"] * torch.clamp(share.to(hp["lr"].dtype), max=1.0)
+        dtype = hp["lr"].dtype  # whole numbers would divide in float32, whatever the trial's dtype
+        share = (t + 1).to(dtype) / torch.clamp(hp["warmup_steps"], min=1).to(dtype)
+        return hp["lr"] * torch.clamp(share, max=1.0)
 
     def faults(self, hp: Mapping[str, Scalar], steps: int) -> list[str]:
         warmup = hp["warmup_steps"]

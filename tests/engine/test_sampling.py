@@ -1,0 +1,132 @@
+"""Which rows a step sees, against the same draws made in numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gradlaw.engine.sampling import sampler_of
+from gradlaw.engine.streams import User
+from gradlaw.errors import ConfigurationError
+from gradlaw.pack import Training
+from gradlaw.random import Streams, streams_of
+from gradlaw.random_host import _philox_blocks
+from gradlaw.rules import SGD
+from gradlaw.schedules import Constant
+
+N, B = 25, 4
+
+
+def _sampler(task: Any, **settings: Any) -> Any:
+    training = Training(task=task, rule=SGD(), schedule=Constant(), steps=1, **settings)
+    return sampler_of(training, task, task.num_rows)
+
+
+def _rows(
+    sampler: Any, task: Any, seed: torch.Tensor, step: int, order: torch.Tensor, number: int = 0
+) -> Any:
+    streams = Streams(seed, torch.tensor(step))
+    return sampler.draw(streams, task.split(streams), order, number).batch[2]
+
+
+NO_ORDER = torch.zeros(0, dtype=torch.int64)
+
+
+def test_rows_with_replacement_are_the_order_stream_s(least_squares: Any) -> None:
+    """The words are taken in numpy; the fourth counter word is put in by shifting the second pair."""
+    task = least_squares(N)
+    sampler = _sampler(task, batch_size=B)
+    packed = torch.vmap(lambda seed: _rows(sampler, task, seed, 7, NO_ORDER))(torch.arange(3))
+    for seed in range(3):
+        words = Streams(torch.tensor(seed), torch.tensor(7), 0, int(User.ORDER)).words("order", B)
+        assert torch.equal(packed[seed], (words * N) >> 32)
+        assert torch.equal(packed[seed], _rows(sampler, task, torch.tensor(seed), 7, NO_ORDER))
+    # without the user's word the draw is another: the engine's users really are apart
+    plain = _philox_blocks(0, 1, 7, 0, (0, 2)).reshape(-1)[:B].astype(np.int64)
+    assert not np.array_equal(packed[0].numpy(), (plain * N) >> 32)
+
+
+def test_draws_are_spread_evenly_and_fresh_ones_differ(least_squares: Any) -> None:
+    task = least_squares(N)
+    sampler = _sampler(task, batch_size=B)
+    seed = torch.tensor(3)
+    own, fresh, other = (
+        torch.cat([_rows(sampler, task, seed, step, NO_ORDER, number) for step in range(600)])
+        for number in (0, 1, 2)
+    )
+    for drawn in (own, fresh, other):
+        assert abs(torch.bincount(drawn, minlength=N) - 96).max() < 5 * np.sqrt(96)
+    for left, right in ((own, fresh), (fresh, other), (own, other)):
+        assert abs((left == right).double().mean() - 1 / N) < 5 * np.sqrt(1 / N / len(own))
+
+
+def test_an_epoch_meets_every_row_once_and_drops_the_partial_batch(least_squares: Any) -> None:
+    task = least_squares(N)
+    sampler = _sampler(task, batch_size=B, sampling="epoch")
+    assert sampler.steps_per_epoch(N) == 6
+    seed, seen = torch.tensor(3), []
+    for epoch in range(3):
+        order = sampler.order(streams_of(3), torch.tensor(epoch), N)
+        steps = range(6 * epoch, 6 * epoch + 6)
+        rows = torch.cat([_rows(sampler, task, seed, step, order) for step in steps])
+        assert torch.equal(rows, order[:24])
+        assert torch.equal(order.sort().values, torch.arange(N))
+        seen.append(tuple(rows.tolist()))
+    assert len(set(seen)) == 3
+
+
+def test_training_by_epochs_uses_a_fresh_order_each_epoch(
+    train: Callable[..., Any], least_squares: Any
+) -> None:
+    """With batches of one row, the weights give the row away: each epoch uses each row once."""
+    num_rows = 5
+    trained = train(least_squares(num_rows), SGD(), ({"lr": 0.01},), batch_size=1, sampling="epoch", steps=10)
+    task = least_squares(num_rows)
+    w = task.init(streams_of(0))[0]["w"].numpy()
+    X, y = task.X.numpy(), task.y.numpy()
+    epochs: list[list[int]] = [[], []]
+    for step, loss in enumerate(trained.metrics(0)[:10]):
+        row = int(np.argmin(abs(0.5 * (X @ w - y) ** 2 - loss)))
+        epochs[step // num_rows].append(row)
+        w = w - 0.01 * (X[row] @ w - y[row]) * X[row]
+    np.testing.assert_allclose(trained.weights(0), w, rtol=1e-12)
+    assert [sorted(epoch) for epoch in epochs] == [list(range(num_rows))] * 2
+    assert epochs[0] != epochs[1]
+
+
+def test_full_batch_is_all_rows_in_order_and_its_fresh_draws_are_not(least_squares: Any) -> None:
+    task = least_squares(N)
+    sampler = _sampler(task)
+    assert torch.equal(_rows(sampler, task, torch.tensor(1), 3, NO_ORDER), torch.arange(N))
+    fresh = _rows(sampler, task, torch.tensor(1), 3, NO_ORDER, 1)
+    assert len(fresh) == N
+    assert len(fresh.unique()) < N
+
+
+class _Stream:
+    name, num_rows = "flow", None
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "num_faults"),
+    [
+        ("rows", {"batch_size": 26, "sampling": "epoch"}, 1),
+        ("stream", {"batch_size": 0}, 1),
+        ("stream", {"batch_size": 2, "sampling": "epoch"}, 1),
+    ],
+)
+def test_impossible_batches_are_refused(
+    least_squares: Any, task: str, settings: dict[str, Any], num_faults: int
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        _sampler(least_squares(N) if task == "rows" else _Stream(), **settings)
+    assert len(caught.value.faults) == num_faults
+
+
+def test_no_training_rows_are_refused(train: Callable[..., Any], least_squares: Any) -> None:
+    with pytest.raises(ConfigurationError, match="no training rows"):
+        train(least_squares(4, num_test=4), SGD())
