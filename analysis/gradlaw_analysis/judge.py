@@ -1,0 +1,164 @@
+"""From one plan's data to the verdicts of a study: samples, statistics, gates, controls, decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from gradlaw.claim import Claim, Control, Gate, Outcome
+from gradlaw.errors import ClaimError, UnknownNameError
+from gradlaw.studies import StudyFolder
+from gradlaw_analysis.decide import Decision, Evidence, decide
+from gradlaw_analysis.declared import claim_documents, declared_before_data
+from gradlaw_analysis.plan_data import PlanData
+from gradlaw_analysis.sample_sql import bind, gate_sql, sample_sql
+from gradlaw_analysis.stats import Effect, claim_rng, evaluate
+from gradlaw_analysis.verdict import GateCount, Verdict
+
+CONFIRM, SMOKE = "confirm", "smoke"
+"""Kinds of plan: the one that decides, and the one that only tests the plumbing."""
+
+
+def judge(folder: StudyFolder, plan: PlanData, locks: Sequence[Mapping[str, Any]]) -> tuple[Verdict, ...]:
+    """The verdicts of all claims of a study on one plan, in the order of the claims.
+
+    A claim that cannot be evaluated comes out as "no data" with the cause, and keeps no other from it.
+
+    Args:
+        folder: The study.
+        plan: The data.
+        locks: The study's lock.
+    """
+    documents = claim_documents(folder)
+    examined = [_examine(folder, claim, plan) for claim in folder.claims]
+    decisions = decide(
+        [item.evidence for item in examined],
+        num_seeds=len(plan.seeds),
+        declared_seeds=plan.record.declared_seeds,
+    )
+    return tuple(
+        _verdict(
+            item,
+            decision,
+            plan,
+            declared=declared_before_data(documents[decision.claim], locks, plan.record),
+        )
+        for item, decision in zip(examined, decisions, strict=True)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Examined:
+    """One claim with what its SQL gave."""
+
+    evidence: Evidence
+    gate: GateCount | None
+    sql: str
+    faults: tuple[str, ...]
+
+
+def _examine(folder: StudyFolder, claim: Claim, plan: PlanData) -> _Examined:
+    faults: list[str] = []
+    sql, gate, gate_text, effect = "", None, None, None
+    try:
+        if claim.gate is not None:
+            gate_text = bind(folder.sql(claim.gate.sql), claim.gate.parameters, claim.gate.sql)
+            gate = _count(claim.gate, plan, plan.rows(gate_sql(plan.scope, gate_text), claim.gate.sql))
+        statement = bind(folder.sql(claim.sql), claim.parameters, claim.sql)
+        sql = sample_sql(plan.scope, statement, gate_text)
+        effect = _effect(claim, claim, plan.rows(sql, claim.sql))
+    except (ClaimError, UnknownNameError) as error:
+        faults.append(str(error))
+    controls = {control.name: _control(folder, claim, control, plan, faults) for control in claim.controls}
+    evidence = Evidence(
+        claim=claim, effect=effect, controls=controls, gate_seeds=gate.num_seeds if gate else None
+    )
+    return _Examined(evidence=evidence, gate=gate, sql=sql, faults=tuple(faults))
+
+
+def _effect(claim: Claim, part: Claim | Control, sample: pd.DataFrame) -> Effect | None:
+    return None if sample.empty else evaluate(part.test, sample, rng=claim_rng(claim))
+
+
+def _count(gate: Gate, plan: PlanData, rows: pd.DataFrame) -> GateCount:
+    """Counts of a gate over the seeds that have ended; a trial that the gate has no row of fails it."""
+    if missing := {"trial_id", "passed"} - set(rows.columns):
+        msg = f"{gate.sql}: missing columns {', '.join(sorted(missing))}; a gate yields trial_id, passed"
+        raise ClaimError(msg)
+    known = plan.trials.loc[plan.trials["seed"].isin(plan.seeds)].set_index("trial_id")["seed"]
+    passed = set(rows.loc[rows["passed"].eq(True).fillna(value=False), "trial_id"]) & set(known.index)
+    return GateCount(
+        statement=gate.statement,
+        num_passed=len(passed),
+        num_failed=len(known) - len(passed),
+        num_seeds=int(known.loc[list(passed)].nunique()),
+    )
+
+
+def _control(
+    folder: StudyFolder, claim: Claim, control: Control, plan: PlanData, faults: list[str]
+) -> Effect | None:
+    try:
+        statement = bind(folder.sql(control.sql), control.parameters, control.sql)
+        return _effect(claim, control, plan.rows(sample_sql(plan.scope, statement), control.sql))
+    except (ClaimError, UnknownNameError) as error:
+        faults.append(f"control {control.name}: {error}")
+        return None
+
+
+def _verdict(item: _Examined, decision: Decision, plan: PlanData, *, declared: bool) -> Verdict:
+    record = plan.record
+    verdict = Verdict(
+        study=record.study,
+        plan=record.plan_id,
+        preset=record.preset,
+        claim=item.evidence.claim,
+        verdict=decision.outcome,
+        exploratory=decision.exploratory or record.kind != CONFIRM,
+        reason=_reason(item, decision, plan),
+        estimate=decision.estimate,
+        ci_low=decision.ci_low,
+        ci_high=decision.ci_high,
+        ci_level=decision.ci_level,
+        family_size=decision.family_size,
+        p_value=decision.p_value,
+        p_complement=decision.p_complement,
+        p_adjusted=decision.p_adjusted,
+        num_planned=plan.num_planned,
+        num_trials=plan.num_ended,
+        states=plan.states,
+        num_seeds=decision.num_seeds,
+        num_excluded=len(plan.seeds) - decision.num_seeds,
+        seeds_needed=decision.seeds_needed,
+        declared_before_data=declared,
+        gate=item.gate,
+        controls=decision.controls,
+        sql=item.sql,
+        files=plan.files(item.sql),
+        git_commit=record.git_commit,
+    )
+    if record.kind != SMOKE:
+        return verdict
+    # No p of it is shown: its trials test the plumbing, and a look at them is a look at nothing.
+    return replace(verdict, verdict=Outcome.INCONCLUSIVE, p_value=None, p_complement=None, p_adjusted=None)
+
+
+def _reason(item: _Examined, decision: Decision, plan: PlanData) -> str | None:
+    record = plan.record
+    if record.kind == SMOKE:
+        return f"preset {record.preset} never decides"
+    reasons = [*item.faults] or ([decision.reason] if decision.reason else [])
+    if not plan.complete:
+        reasons.append(
+            f"the plan is incomplete: {plan.num_ended} of {plan.num_planned} trials, "
+            f"{len(plan.seeds)} of {record.num_seeds} seeds"
+        )
+    if record.kind != CONFIRM:
+        reasons.append(f"a plan of kind {record.kind} decides nothing")
+    elif decision.exploratory:
+        looks = ", ".join(map(str, item.evidence.claim.looks or (record.declared_seeds,)))
+        reasons.append(f"{len(plan.seeds)} seeds are no declared look (declared: {looks})")
+    return "; ".join(reasons) or None

@@ -1,0 +1,129 @@
+"""One plan's trials as they stand in the store, and the rows that a study's SQL makes of them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import duckdb
+import pandas as pd
+import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
+import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no types
+
+from gradlaw.errors import ClaimError
+from gradlaw.fingerprint import digest
+from gradlaw.store.plans import PlanRecord
+from gradlaw.store.resolve import Resolved, Unit
+from gradlaw.trial import FINAL, State
+from gradlaw_analysis.sample_sql import Scope, mentions
+from gradlaw_analysis.verdict import FileSet
+
+MISSING = "missing"
+_MEASURED = frozenset({State.DONE, State.REACHED_TARGET, State.DIVERGED})
+
+_TRIALS = """
+-- one row a planned trial; state NULL: there is no row of it
+SELECT p.trial_id, p.seed, p.probes AS asked, t.state, t.probes AS held
+FROM temp.plans AS p LEFT JOIN temp.trials AS t USING (trial_id)
+WHERE p.plan_id = $plan_id
+"""
+
+
+class PlanData:
+    """A plan, read at one moment.
+
+    Attributes:
+        record: The plan.
+        trials: One row a planned trial: ``trial_id``, ``seed``, ``state`` ("missing" without a row) and
+            ``ended``: whether it has a final state and was measured with every probe the plan asks for.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        record: PlanRecord,
+        views: Sequence[str],
+        resolved: Resolved,
+    ) -> None:
+        self._connection, self._views, self._resolved = connection, tuple(views), resolved
+        self.record = record
+        rows = connection.execute(_TRIALS, {"plan_id": record.plan_id}).df()
+        rows["state"] = rows["state"].astype(object).where(rows["state"].notna(), MISSING)
+        ended = [
+            _ended(state, asked, held)
+            for state, asked, held in zip(rows["state"], rows["asked"], rows["held"], strict=True)
+        ]
+        self.trials = rows[["trial_id", "seed", "state"]].assign(ended=pd.array(ended, dtype="bool"))
+
+    @property
+    def num_planned(self) -> int:
+        """Trials of the plan."""
+        return len(self.trials)
+
+    @property
+    def num_ended(self) -> int:
+        """Trials of the plan that need not run again."""
+        return int(self.trials["ended"].sum())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned trial has ended."""
+        return self.num_ended == self.num_planned
+
+    @cached_property
+    def states(self) -> Mapping[str, int]:
+        """Number of the plan's trials by state."""
+        return dict(sorted(Counter(self.trials["state"]).items()))
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds all of whose planned trials have ended; claims see these alone."""
+        ended = self.trials.groupby("seed")["ended"].all()
+        return tuple(int(seed) for seed in sorted(ended.index[ended]))
+
+    @cached_property
+    def scope(self) -> Scope:
+        """What a study's SQL sees."""
+        seeds = None if self.complete else self.seeds
+        return Scope(plan_id=self.record.plan_id, views=self._views, seeds=seeds)
+
+    def rows(self, sql: str, name: str) -> pd.DataFrame:
+        """The rows of a whole statement.
+
+        Raises:
+            ClaimError: The statement fails; the message has ``name``.
+        """
+        try:
+            return self._connection.execute(sql).df()
+        except duckdb.Error as error:
+            msg = f"{name} fails: {error}"
+            raise ClaimError(msg) from error
+
+    def files(self, sql: str) -> FileSet:
+        """The files that a statement reads: of the tables it names, those that hold trials of the plan."""
+        tables = set(mentions(sql, {"trials", *self._views}))
+        found = {
+            file.key: file.sha256 or str(file.size)
+            for unit in self._units
+            for file in unit.files
+            if file.table in tables
+        }
+        return FileSet(keys=tuple(sorted(found)), digest=digest(found))
+
+    @cached_property
+    def _units(self) -> tuple[Unit, ...]:
+        ids = pa.array(self.trials["trial_id"].tolist(), pa.string())
+        return tuple(
+            unit
+            for unit in self._resolved.units
+            if pc.any(pc.is_in(unit.index["trial_id"], value_set=ids)).as_py()
+        )
+
+
+def _ended(state: str, asked: str, held: object) -> bool:
+    """As a run sees it: what has ended and was measured as asked is not run again."""
+    if state == MISSING or State(state) not in FINAL:
+        return False
+    return State(state) not in _MEASURED or set(json.loads(asked)) <= set(json.loads(str(held)))

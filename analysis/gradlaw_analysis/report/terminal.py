@@ -1,0 +1,125 @@
+"""Verdicts as text: a line a claim and what it says, in colour on a terminal; or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import IO
+
+from rich.console import Console
+from rich.text import Text
+
+from gradlaw.errors import UnknownNameError
+from gradlaw_analysis.report.words import (
+    STYLES,
+    estimate_text,
+    interval_text,
+    level_text,
+    p_adjusted_text,
+    target_text,
+)
+from gradlaw_analysis.verdict import Verdict
+
+WIDTH = 100
+FORMATS = ("table", "json")
+_HEADINGS = ("verdict", "claim", "estimate", "interval", "claimed", "seeds", "p adj.")
+_NUMERIC = frozenset({2, 5, 6})
+_CLAIM = 1
+
+
+def write_verdicts(
+    verdicts: Sequence[Verdict], file_format: str = "table", stream: IO[str] | None = None
+) -> None:
+    """Writes verdicts for people, or for programs.
+
+    Args:
+        verdicts: Of one or more studies.
+        file_format: "table" or "json" (a list of objects).
+        stream: None: standard output. There are colours on a terminal only.
+
+    Raises:
+        UnknownNameError: For an unknown format.
+    """
+    stream = stream or sys.stdout
+    if file_format not in FORMATS:
+        raise UnknownNameError(file_format, kind="format", known=FORMATS)
+    if file_format == "json":
+        json.dump([verdict.document() for verdict in verdicts], stream, indent=2, allow_nan=False)
+        stream.write("\n")
+        return
+    for line in _lines(verdicts):
+        if stream.isatty():
+            Console(file=stream, highlight=False).print(line, soft_wrap=True)
+        else:
+            stream.write(line.plain.rstrip() + "\n")
+
+
+def _lines(verdicts: Sequence[Verdict]) -> Iterable[Text]:
+    if not verdicts:
+        yield Text("no claim has a plan in this store; run a study first")
+    for number, (_, group) in enumerate(groupby(verdicts, lambda verdict: (verdict.study, verdict.plan))):
+        if number:
+            yield Text()
+        yield from _study_lines(list(group))
+
+
+def _study_lines(verdicts: Sequence[Verdict]) -> Iterable[Text]:
+    first = verdicts[0]
+    heading = f"{first.study}, plan {first.plan}: {first.num_trials:,} of {first.num_planned:,} trials"
+    yield Text(_printable(heading), style="bold")
+    cells = [_cells(verdict) for verdict in verdicts]
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *cells, strict=True)]
+    # Names too long for one line: they get one of their own, so that nothing is cut.
+    alone = sum(widths) + 2 * len(widths) > WIDTH
+    if alone:
+        widths[_CLAIM] = 0
+    yield _row(("verdict", "" if alone else "claim", *_HEADINGS[2:]), widths, "dim")
+    for verdict, row in zip(verdicts, cells, strict=True):
+        if alone:
+            yield Text(row[_CLAIM], style="bold")
+            row = (row[0], "", *row[2:])  # noqa: PLW2901 - the name stands above
+        yield _row(row, widths, STYLES[verdict.verdict])
+        yield from _notes(verdict)
+
+
+def _cells(verdict: Verdict) -> tuple[str, ...]:
+    interval = interval_text(verdict)
+    return (
+        f"{verdict.verdict.value}{'*' if verdict.exploratory else ''}",
+        _printable(verdict.claim.name),
+        estimate_text(verdict),
+        f"{interval} {level_text(verdict)}" if interval else "-",
+        target_text(verdict.claim.test),
+        str(verdict.num_seeds),
+        p_adjusted_text(verdict),
+    )
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], style: str) -> Text:
+    line = Text()
+    for index, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+        padded = cell.rjust(width) if index in _NUMERIC else cell.ljust(width)
+        line.append(padded, style if index == 0 or style == "dim" else "")
+        line.append("  " if width and index < len(cells) - 1 else "")
+    return line
+
+
+def _notes(verdict: Verdict) -> Iterable[Text]:
+    yield from _wrapped(verdict.claim.statement, "dim")
+    if verdict.reason:
+        yield from _wrapped(f"{'* exploratory: ' if verdict.exploratory else ''}{verdict.reason}", "yellow")
+    if not verdict.declared_before_data:
+        yield from _wrapped("not declared before data: no lock older than it holds this claim", "yellow")
+
+
+def _wrapped(text: str, style: str) -> Iterable[Text]:
+    for line in textwrap.wrap(_printable(text), WIDTH, initial_indent="    ", subsequent_indent="    "):
+        yield Text(line, style=style)
+
+
+def _printable(text: str) -> str:
+    """Without what could move a terminal's cursor."""
+    return "".join(character if character.isprintable() else " " for character in text)

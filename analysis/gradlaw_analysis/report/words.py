@@ -1,0 +1,108 @@
+"""A verdict in words and numbers, the same in every format."""
+
+from __future__ import annotations
+
+from gradlaw.claim import AllBelow, Distribution, Outcome, Statistic, Survival, Trend
+from gradlaw_analysis.figures.numbers import decimals, number, p_text
+from gradlaw_analysis.verdict import Verdict
+
+STYLES = {
+    Outcome.SUPPORTED: "bold green",
+    Outcome.REFUTED: "bold red",
+    Outcome.INCONCLUSIVE: "bold yellow",
+    Outcome.OUTSIDE_REGIME: "bold magenta",
+    Outcome.INSTRUMENT_BROKEN: "bold magenta",
+    Outcome.NO_DATA: "dim",
+}
+"""Style of each outcome on a terminal."""
+
+MEANINGS = {
+    Outcome.SUPPORTED: "the claim's test is significant after Holm's correction",
+    Outcome.REFUTED: "the opposite, beyond the margin, is significant after Holm's correction",
+    Outcome.INCONCLUSIVE: "neither is",
+    Outcome.OUTSIDE_REGIME: "too few trials are inside the regime the claim speaks of",
+    Outcome.INSTRUMENT_BROKEN: "a control with a known outcome came out otherwise",
+    Outcome.NO_DATA: "there is nothing to evaluate",
+}
+"""What each outcome means."""
+
+
+def estimate_text(verdict: Verdict) -> str:
+    """The estimate, with the digits its interval allows."""
+    return number(verdict.estimate, decimals(verdict.ci_low, verdict.ci_high))
+
+
+def interval_text(verdict: Verdict) -> str:
+    """The interval in brackets; "" without one."""
+    if verdict.interval is None:
+        return ""
+    places = decimals(*verdict.interval)
+    return f"[{', '.join(number(end, places) for end in verdict.interval)}]"
+
+
+def level_text(verdict: Verdict) -> str:
+    """The interval's level, as "95%".
+
+    Levels of Holm's procedure are rarely round: three digits say enough.
+    """
+    return "" if verdict.ci_level is None else f"{100 * verdict.ci_level:.3g}%"
+
+
+def target_text(test: Statistic) -> str:
+    """What is claimed of the effect.
+
+    >>> target_text(AllBelow(bound=1e-9))
+    'at most 1e-09'
+    """
+    if isinstance(test, AllBelow):
+        return f"at most {number(test.bound)}"
+    if isinstance(test, Distribution):
+        return f"within {number(test.margin)}"
+    if isinstance(test, Trend):
+        return "rising" if test.direction == "greater" else "falling"
+    if isinstance(test, Survival):
+        return "longer" if test.direction == "greater" else "shorter"
+    if test.direction is None:
+        return f"{number(test.target)} ± {number(test.margin)}"
+    return f"{'>' if test.direction == 'greater' else '<'} {number(test.target)}"
+
+
+def quantity_text(test: Statistic) -> str:
+    """What the estimate is."""
+    if isinstance(test, Trend):
+        rank = "Spearman's rank correlation with the level" if test.blocked else "Kendall's tau with the level"
+        return f"{rank}, {target_text(test)} claimed"
+    if isinstance(test, Distribution):
+        return f"total variation distance from the published shares, {target_text(test)} claimed"
+    if isinstance(test, AllBelow):
+        return f"largest absolute value, {target_text(test)} claimed"
+    if isinstance(test, Survival):
+        return f"difference of mean times up to {number(test.horizon)}, {' - '.join(test.arms)}"
+    kinds = {"Mean": "mean over seeds", "Slope": "slope, mean over seeds", "Proportion": "share"}
+    arms = getattr(test, "arms", None)
+    kind = f"mean of {' - '.join(arms)} over seeds" if arms else kinds[type(test).__name__]
+    text = f"{kind}, claimed {target_text(test)}"
+    if test.direction is not None and test.margin:
+        text += f", refuted {number(test.margin)} beyond it"
+    return text
+
+
+def p_adjusted_text(verdict: Verdict) -> str:
+    """p after Holm and looks."""
+    return p_text(verdict.p_adjusted)
+
+
+def exclusions_text(verdict: Verdict) -> str:
+    """Seeds used and left out, in words."""
+    text = f"{verdict.num_seeds} seeds"
+    return f"{text}, {verdict.num_excluded} excluded" if verdict.num_excluded else text
+
+
+def completeness_text(verdict: Verdict) -> str:
+    """How much of the plan there is, in words.
+
+    States other than done are named, because they are data too.
+    """
+    named = ", ".join(f"{count:,} {state}" for state, count in verdict.states.items() if state != "done")
+    text = f"{verdict.num_trials:,} of {verdict.num_planned:,} planned trials"
+    return f"{text} ({named})" if named else text
