@@ -22,6 +22,9 @@ from gradlaw.store.winners import Needed, TrialIndex
 from gradlaw.store.writer import PackWriter
 from gradlaw.table import Column, Table
 
+Document = dict[str, Any]
+"""One numbered JSON document of a lock or of the verdicts."""
+
 
 class Store:
     """One store, opened. Safe to use from many processes; hand its ``path``, not itself, to another.
@@ -142,11 +145,11 @@ class Store:
         """Appends a document to a study's lock; returns its number, from 1. Nothing is ever replaced."""
         return self._append(paths.LOCKS, study, document)
 
-    def lock_studies(self) -> tuple[str, ...]:
-        """Names of the studies that have a lock."""
-        return tuple(sorted({key.split("/")[1] for key in self.files.scan(paths.LOCKS)}))
+    def studies_with(self, folder: str) -> tuple[str, ...]:
+        """Names of the studies that have documents in ``locks`` or ``verdicts``."""
+        return tuple(sorted({key.split("/")[1] for key in self.files.scan(folder) if key.count("/") == 2}))
 
-    def locks(self, study: str) -> tuple[dict[str, Any], ...]:
+    def locks(self, study: str) -> tuple[Document, ...]:
         """The documents of a study's lock in order, each with its ``number``."""
         return self._documents(paths.LOCKS, study)
 
@@ -154,7 +157,7 @@ class Store:
         """Appends a verdict as it was given; returns its number, from 1."""
         return self._append(paths.VERDICTS, study, document)
 
-    def verdicts(self, study: str) -> tuple[dict[str, Any], ...]:
+    def verdicts(self, study: str) -> tuple[Document, ...]:
         """The verdicts given on a study in order, each with its ``number``."""
         return self._documents(paths.VERDICTS, study)
 
@@ -167,7 +170,7 @@ class Store:
                 return number
         raise AssertionError
 
-    def _documents(self, folder: str, study: str) -> tuple[dict[str, Any], ...]:
+    def _documents(self, folder: str, study: str) -> tuple[Document, ...]:
         found = []
         for key in sorted(self.files.scan(f"{folder}/{study}")):
             try:
