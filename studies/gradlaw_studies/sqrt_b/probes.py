@@ -173,6 +173,7 @@ class SquareRootLaw(TableProbe):
                     quantity=quantity,
                     num_partitions=count,
                     num_batches=len(values) // size,
+                    num_rows=len(values),
                     std=float(found[chosen].mean()) ** 0.5,
                     std_exact=float(exact[chosen].mean()) ** 0.5,
                 )

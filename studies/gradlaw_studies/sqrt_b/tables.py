@@ -87,6 +87,7 @@ NOISE_PARTITION = Table(
         _quantity("loss or projection"),
         Column(name="num_partitions", type="int64", doc="random partitions of the training rows"),
         Column(name="num_batches", type="int64", doc="batches of one partition, floor(N / B)"),
+        Column(name="num_rows", type="int64", doc="N, the training rows"),
         _value("std", "root of the mean over partitions of the sample variance of the batch means"),
         _value("std_exact", "S / sqrt(B), S the sample std (N - 1) of the per-sample values"),
     ),
