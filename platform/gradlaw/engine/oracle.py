@@ -66,7 +66,7 @@ class TrialOracle:
 
     def value(self, params: Params, *, draw: int = 0) -> Tensor:
         """See :meth:`gradlaw.rule.Oracle.value`."""
-        seen = self._evaluate(params, draw, Taps())
+        seen = self._evaluate(params, self._draw(draw), Taps())
         self._note(params, draw, seen)
         return seen.loss
 
@@ -76,9 +76,10 @@ class TrialOracle:
         Raises:
             UsageError: If ``feedback`` names a layer that the task does not send through its taps.
         """
+        drawn = self._draw(draw)
 
         def loss(point: Params) -> tuple[Tensor, _Seen]:
-            seen = self._evaluate(point, draw, Taps(feedback=feedback))
+            seen = self._evaluate(point, drawn, Taps(feedback=feedback))
             return seen.loss, seen
 
         gradient, seen = grad(loss, has_aux=True)(params)
@@ -92,9 +93,10 @@ class TrialOracle:
 
     def hvp(self, params: Params, vector: Params, *, draw: int = 0) -> Params:
         """See :meth:`gradlaw.rule.Oracle.hvp`."""
+        drawn = self._draw(draw)
 
         def loss(point: Params) -> tuple[Tensor, _Seen]:
-            seen = self._evaluate(point, draw, Taps())
+            seen = self._evaluate(point, drawn, Taps())
             return seen.loss, seen
 
         pulled = vjp(grad(loss, has_aux=True), params, has_aux=True)
@@ -107,22 +109,25 @@ class TrialOracle:
 
         A perturbation of zeros is added to each layer's output; the loss's gradient by it is delta.
         """
-        shapes = _ShapeTaps()
-        self._evaluate(params, draw, shapes)
+        drawn, shapes = self._draw(draw), _ShapeTaps()
+        self._evaluate(params, drawn, shapes)
 
         def loss(perturbations: dict[str, Tensor]) -> tuple[Tensor, _Seen]:
-            seen = self._evaluate(params, draw, Taps(perturbations=perturbations))
+            seen = self._evaluate(params, drawn, Taps(perturbations=perturbations))
             return seen.loss, seen
 
         deltas, seen = grad(loss, has_aux=True)(shapes.zeros)
         self._note(params, draw, seen)
         return {name: LayerSignal(seen.inputs[name], delta) for name, delta in deltas.items()}
 
-    def _evaluate(self, params: Params, draw: int, taps: Taps) -> _Seen:
-        if draw not in self._drawn:
-            self._drawn[draw] = self._draws(draw)
-        batch, noise = self._drawn[draw]
-        out = self._task.loss(params, self._buffers, batch, noise, taps)
+    def _draw(self, number: int) -> Draw:
+        """A draw, made once; outside of any gradient, since what is made inside may not leave it."""
+        if number not in self._drawn:
+            self._drawn[number] = self._draws(number)
+        return self._drawn[number]
+
+    def _evaluate(self, params: Params, drawn: Draw, taps: Taps) -> _Seen:
+        out = self._task.loss(params, self._buffers, drawn.batch, drawn.noise, taps)
         return _Seen(out.loss, out.buffers, taps.inputs)
 
     def _note(self, params: Params, draw: int, seen: _Seen) -> None:

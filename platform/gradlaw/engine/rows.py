@@ -111,7 +111,8 @@ class PendingRows:
                 trial_id = self._trial_ids[row.member]
                 self._recorder.append(row.table, with_trial(row.table, row.columns, trial_id))
         self._steps, self._values, self._rows = [], [], []
-        self._recorded.update(dict.fromkeys(self._trial_ids, last_step))
+        for trial_id, before in zip(self._trial_ids, begin, strict=True):
+            self._recorded[trial_id] = max(int(before), last_step)
 
     def _drain_metrics(self, begin: NDArray[Any], end: NDArray[Any]) -> None:
         num_members, steps = len(self._trial_ids), np.array(self._steps)[:, None]
