@@ -218,3 +218,17 @@ def test_permutation_tests_repeat_exactly():
     shuffled = frame.sample(frac=1.0, random_state=1)
     runs = [evaluate(declared.test, rows, rng=claim_rng(declared)) for rows in (frame, shuffled)]
     assert runs[0].p_claim == runs[1].p_claim
+
+
+@given(st.lists(st.floats(-3, 3), min_size=1, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_equivalence_is_supported_exactly_if_the_interval_lies_inside(means):
+    items = [
+        evidence(claim(f"m{i}", test=Mean(target=0.0, margin=1.0, sd=1)), mean)
+        for i, mean in enumerate(means)
+    ]
+    for decision in decide(items, num_seeds=10, declared_seeds=10):
+        inside = decision.ci_low > -1 and decision.ci_high < 1
+        assert inside == (decision.outcome is Outcome.SUPPORTED)
+        if decision.outcome is Outcome.REFUTED:
+            assert decision.ci_low > 1 or decision.ci_high < -1

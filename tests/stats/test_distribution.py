@@ -37,8 +37,10 @@ def test_two_categories_are_two_one_sided_t_tests_with_the_references_error():
     shares = np.array([0.1, 0.5, 0.7, 0.3, 0.9])  # spread beyond that of drawing 1000 items
     counts = np.stack([1000 * shares, 1000 * (1 - shares)], axis=1)
     effect = run(Distribution(reference={"a": 0.45, "b": 0.55}, reference_seeds=10, margin=0.4), counts)
-    error = np.std(shares, ddof=1) * np.sqrt(1 / 5 + 1 / 10)
+    # Our mean share is .5: the reference's variance is ours times q (1 - q) / .25, q the share nearest .5.
+    error = np.std(shares, ddof=1) * np.sqrt(1 / 5 + (7 / 15) * (8 / 15) / 0.25 / 10)
     assert effect.p_claim == pytest.approx(stats.t.cdf((0.05 - 0.4) / error, 4), rel=1e-9)
+    error = np.std(shares, ddof=1) * np.sqrt(1 / 5 + (1 / 6) * (5 / 6) / 0.25 / 10)  # q: 5 of ours, 10 at 0
     beyond = run(Distribution(reference={"a": 0.0, "b": 1.0}, reference_seeds=10, margin=0.1), counts)
     # The largest of t and -t exceeds a positive bound about twice as often as t alone.
     assert beyond.p_complement == pytest.approx(2 * stats.t.sf((0.5 - 0.1) / error, 4), rel=0.1)
@@ -53,7 +55,7 @@ def test_networks_that_happen_to_agree_prove_little():
 
 
 def test_interval_inverts_both_tests():
-    counts = np.random.default_rng(2).multinomial(11, [0.7, 0.1, 0.15, 0.05], size=12)
+    counts = np.random.default_rng(2).multinomial(11, [0.85, 0.05, 0.05, 0.05], size=20)
     wide = Distribution(reference=REFERENCE, reference_seeds=5, margin=0.9)
     low, high = run(wide, counts).interval(0.95)
     for margin, claim, complement in ((high + 1e-6, True, False), (high - 1e-6, False, False)):

@@ -90,9 +90,10 @@ def set_differences(
 ) -> SetDifferences:
     """Compares counts with a reference that was itself measured on ``reference_seeds`` networks.
 
-    The reference's networks are unpublished, so they are taken to vary as ours do. The variance of a set's
-    share over networks is never taken below that of drawing its mean count of items at random: a handful
-    of networks that happen to agree are no proof of certainty.
+    A network's share s of a set has variance phi s (1 - s) / items, phi = 1 where items are drawn at random.
+    The reference's networks are unpublished, so they get our phi (over all categories, at least 1) at their
+    own shares. Our variance is the one observed, but never below that of random drawing: a handful of
+    networks that happen to agree are no proof of certainty.
 
     Args:
         counts: Items a category, shape (num_seeds, num_categories), no row empty.
@@ -102,27 +103,45 @@ def set_differences(
     """
     num, num_categories = counts.shape
     shares = counts / counts.sum(axis=1, keepdims=True)
-    members = ((np.arange(1, 2**num_categories - 1)[:, None] >> np.arange(num_categories)) & 1).astype(
-        np.float64
-    )
-    pooled = (num * shares.mean(axis=0) + reference_seeds * reference) / (num + reference_seeds)
-    drawing = (np.diag(pooled) - np.outer(pooled, pooled)) * float(np.mean(1 / counts.sum(axis=1)))
-    between = np.cov(shares, rowvar=False)
-    variance = np.maximum(_quadratic(members, between), _quadratic(members, drawing))
-    uncertain = variance > 1e-12
-    members, variance = members[uncertain], variance[uncertain]
-    joint = between + drawing
-    values, vectors = np.linalg.eigh(joint)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    normals = rng.standard_normal((NUM_DRAWS, num_categories)) @ root.T @ members.T
-    t_values = normals / np.sqrt(_quadratic(members, joint))
-    scale = np.sqrt(rng.chisquare(num - 1, NUM_DRAWS) / (num - 1))
+    ours = shares.mean(axis=0)
+    pooled = (num * ours + reference_seeds * reference) / (num + reference_seeds)
+    per_item = float(np.mean(1 / counts.sum(axis=1)))
+    between = np.cov(shares, rowvar=False).reshape(num_categories, num_categories)
+    drawn = float((ours * (1 - ours)).sum()) * per_item
+    dispersion = max(1.0, float(np.trace(between)) / drawn) if drawn > 0 else 1.0
+
+    members = _sets(num_categories)
+    drawing = _bernoulli(members @ pooled) * per_item
+    observed = np.maximum(_quadratic(members, between), drawing)
+    published = dispersion * np.maximum(_bernoulli(members @ reference) * per_item, drawing)
+    uncertain = observed > 1e-12
+    joint = between + (np.diag(pooled) - np.outer(pooled, pooled)) * per_item
     return SetDifferences(
-        difference=members @ (shares.mean(axis=0) - reference),
-        error=np.sqrt(variance * (1 / num + 1 / reference_seeds)),
-        largest_t=np.sort(t_values.max(axis=1, initial=-math.inf) / scale),
+        difference=members[uncertain] @ (ours - reference),
+        error=np.sqrt(observed / num + published / reference_seeds)[uncertain],
+        largest_t=_largest_t(members[uncertain], joint, num - 1, rng),
         df=num - 1,
     )
+
+
+def _largest_t(members: Floats, joint: Floats, df: int, rng: np.random.Generator) -> Floats:
+    """Sorted draws of the largest of multivariate t variables with the correlations of ``joint``."""
+    values, vectors = np.linalg.eigh(joint)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    normals = rng.standard_normal((NUM_DRAWS, len(joint))) @ root.T @ members.T
+    t_values = normals / np.sqrt(_quadratic(members, joint))
+    scale = np.sqrt(rng.chisquare(df, NUM_DRAWS) / df)
+    return np.sort(t_values.max(axis=1, initial=-math.inf) / scale)
+
+
+def _sets(num_categories: int) -> Floats:
+    """Indicators of all sets of categories but none and all, shape (2^K - 2, K)."""
+    codes = np.arange(1, 2**num_categories - 1)[:, None]
+    return (codes >> np.arange(num_categories) & 1).astype(np.float64)
+
+
+def _bernoulli(shares: Floats) -> Floats:
+    return np.clip(shares * (1 - shares), 0.0, None)
 
 
 def _quadratic(members: Floats, covariance: Floats) -> Floats:
