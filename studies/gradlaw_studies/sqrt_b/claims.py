@@ -203,7 +203,7 @@ CLAIMS = (
         controls=(
             Control(
                 name="reshuffled_epochs",
-                statement="Batches of reshuffled epochs depend on each other; their floor must not follow 1 / B.",
+                statement="Batches of an epoch depend on each other; their floor must not follow 1 / B.",
                 sql="floor_slope.sql",
                 parameters={"axis": "batch_size", "sampling": "epoch"},
                 test=FLOOR_BATCH,

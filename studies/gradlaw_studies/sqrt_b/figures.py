@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns  # type: ignore[import-untyped]  # seaborn ships no types
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import LogLocator, ScalarFormatter
 
 from gradlaw.figure import Figure
 
@@ -23,7 +26,7 @@ def _tasks(rows: pd.DataFrame) -> list[str]:
     return known + sorted(set(rows["task"]) - set(known))
 
 
-def _legend_outside(canvas: Canvas, entries: dict[str, object]) -> None:
+def _legend_outside(canvas: Canvas, entries: dict[str, Any]) -> None:
     canvas.legend(list(entries.values()), list(entries), loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
@@ -34,7 +37,7 @@ def draw_noise(rows: pd.DataFrame) -> Canvas:
         len(QUANTITIES), len(tasks), figsize=(3.1 * len(tasks), 7), sharex="col", squeeze=False
     )
     colours = sns.color_palette(n_colors=len(PHASES))
-    entries: dict[str, object] = {}
+    entries: dict[str, Any] = {}
     for column, task in enumerate(tasks):
         for row, quantity in enumerate(QUANTITIES):
             ax = axes[row, column]
@@ -44,8 +47,8 @@ def draw_noise(rows: pd.DataFrame) -> Canvas:
                 (line,) = ax.plot(part["batch_size"], part["std_exact"], "-", color=colour, linewidth=1)
                 entries[f"{phase}, measured"], entries[f"{phase}, exact"] = dots, line
             ax.set(xscale="log", yscale="log")
-            ax.xaxis.set_major_locator(plt.LogLocator(base=2, numticks=6))
-            ax.xaxis.set_major_formatter(plt.ScalarFormatter())
+            ax.xaxis.set_major_locator(LogLocator(base=2, numticks=6))
+            ax.xaxis.set_major_formatter(ScalarFormatter())
             ax.minorticks_off()
             ax.set_title(LABELS.get(task, task) if row == 0 else "")
             ax.set_ylabel(f"std of {quantity}" if column == 0 else "")
@@ -61,7 +64,7 @@ def draw_residual(rows: pd.DataFrame) -> Canvas:
     canvas, axes = plt.subplots(2, len(tasks), figsize=(3.1 * len(tasks), 5), sharey=True, squeeze=False)
     palette = sns.color_palette(n_colors=len(QUANTITIES))
     styles = dict(zip(PHASES, ("o", "s", "^"), strict=True))
-    entries: dict[str, object] = {}
+    entries: dict[str, Any] = {}
     for row, replacement in enumerate((True, False)):
         for column, task in enumerate(tasks):
             ax = axes[row, column]
@@ -96,7 +99,7 @@ def draw_kurtosis(rows: pd.DataFrame) -> Canvas:
     tasks = _tasks(rows)
     canvas, axes = plt.subplots(1, len(tasks), figsize=(3.3 * len(tasks), 3.2), sharey=True, squeeze=False)
     palette = dict(zip(PHASES, sns.color_palette(n_colors=len(PHASES)), strict=True))
-    entries: dict[str, object] = {}
+    entries: dict[str, Any] = {}
     for ax, task in zip(axes[0], tasks, strict=True):
         ax.axhspan(0.9, 1.1, color="0.5", alpha=0.15)
         for (phase, quantity), part in rows[rows["task"] == task].groupby(["phase", "quantity"]):
@@ -194,8 +197,8 @@ FIGURES = (
     ),
     Figure(
         name="residual_from_the_law",
-        caption="log(std / exact) with the finite-population factor taken out, two standard errors over seeds. "
-        "Zero is the law; nothing bends with B.",
+        caption="log(std / exact) with the finite-population factor taken out, two standard errors over "
+        "seeds. Zero is the law; nothing bends with B.",
         sql="figure_noise.sql",
         draw=draw_residual,
         claims=("noise_without_replacement", "noise_uncorrected", "noise_variance"),
@@ -209,7 +212,7 @@ FIGURES = (
     ),
     Figure(
         name="what_breaks_the_law",
-        caption="Std over sigma / sqrt(B) for the five controls on the digits; a flat line at one is the law.",
+        caption="Std over sigma / sqrt(B) for five controls on the digits; a flat line at one is the law.",
         sql="figure_control.sql",
         draw=draw_controls,
     ),
@@ -222,8 +225,8 @@ FIGURES = (
     ),
     Figure(
         name="loss_floor",
-        caption="Excess training loss (nats) of constant-lr SGD, averaged over the last half of training; thin "
-        "lines fall as 1 / B from the first point.",
+        caption="Excess training loss (nats) of constant-lr SGD, averaged over the last half of training; "
+        "thin lines fall as 1 / B from the first point.",
         sql="figure_floor.sql",
         draw=draw_floor,
         claims=("floor_against_batch_size", "floor_against_lr", "floor_of_epochs"),
