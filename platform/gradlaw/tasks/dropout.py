@@ -100,11 +100,15 @@ class MaskedDropouts:
 
 
 def _replace(module: nn.Module) -> dict[str, MaskedDropout]:
+    """Replaces every dropout layer; one that stands in two places stays one layer."""
     replaced: dict[str, MaskedDropout] = {}
-    for name, parent in list(module.named_modules()):
-        for child_name, child in list(parent.named_children()):
-            if isinstance(child, (nn.Dropout, *_WHOLE_CHANNELS)):
-                masked = MaskedDropout(child.p, whole_channels=isinstance(child, _WHOLE_CHANNELS))
-                setattr(parent, child_name, masked)
-                replaced[f"{name}.{child_name}" if name else child_name] = masked
+    known: dict[nn.Module, MaskedDropout] = {}
+    for name, layer in list(module.named_modules(remove_duplicate=False)):
+        if not isinstance(layer, (nn.Dropout, *_WHOLE_CHANNELS)):
+            continue
+        if layer not in known:
+            channels = isinstance(layer, _WHOLE_CHANNELS)
+            known[layer] = replaced[name] = MaskedDropout(layer.p, whole_channels=channels)
+        parent, _, own_name = name.rpartition(".")
+        setattr(module.get_submodule(parent), own_name, known[layer])
     return replaced
