@@ -154,4 +154,8 @@ def trials_table(study: str, pack: PackKey, rows: Sequence[TrialRow]) -> pa.Tabl
     }
     columns = (*TRIAL_COLUMNS, *added)
     arrays = [to_array(column, values[column.name]) for column in columns]
-    return pa.Table.from_arrays(arrays, schema=arrow_schema(columns))
+    table = pa.Table.from_arrays(arrays, schema=arrow_schema(columns))
+    # As a dictionary, because other readers (pandas, pyarrow) make one of the folder's "study=" and would
+    # refuse to join it with plain strings.
+    coded = pa.field("study", pa.dictionary(pa.int32(), pa.string()), nullable=False)
+    return table.set_column(0, coded, table["study"].cast(coded.type))
