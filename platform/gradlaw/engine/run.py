@@ -97,8 +97,10 @@ def _train(training: Training, members: Sequence[Member], setting: _Setting) -> 
         steps = _Steps(len(results), len(members), training.steps, len(now))
         started = time.monotonic()
         try:
-            running = Batch(program, now, execution).run(pending, clock)
-            results += yield from _reported(running, recorder, steps)
+            # held by no name, so that what did not fit is freed before the next try
+            results += yield from _reported(
+                Batch(program, now, execution).run(pending, clock), recorder, steps
+            )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
