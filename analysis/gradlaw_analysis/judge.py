@@ -115,6 +115,7 @@ def _verdict(item: _Examined, decision: Decision, plan: PlanData, *, declared: b
         study=record.study,
         plan=record.plan_id,
         preset=record.preset,
+        kind=record.kind,
         claim=item.evidence.claim,
         verdict=decision.outcome,
         exploratory=decision.exploratory or record.kind != CONFIRM,

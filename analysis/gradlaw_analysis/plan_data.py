@@ -98,7 +98,7 @@ class PlanData:
         try:
             return self._connection.execute(sql).df()
         except duckdb.Error as error:
-            msg = f"{name} fails: {error}"
+            msg = f"{name} fails: {str(error).splitlines()[0]}"
             raise ClaimError(msg) from error
 
     def files(self, sql: str) -> FileSet:

@@ -46,6 +46,7 @@ class Verdict:
 
     Attributes:
         study, plan, preset: Names.
+        kind: Of the plan: only "confirm" decides.
         claim: The declaration.
         verdict: The outcome.
         exploratory: Whether this is a look that was not declared, or on a plan that decides nothing.
@@ -76,6 +77,7 @@ class Verdict:
     study: str
     plan: str
     preset: str
+    kind: str
     claim: Claim
     verdict: Outcome
     exploratory: bool
@@ -124,6 +126,7 @@ class Verdict:
             "study": self.study,
             "plan": self.plan,
             "preset": self.preset,
+            "plan_kind": self.kind,
             "claim": self.claim.name,
             "statement": self.claim.statement,
             "source": self.claim.source,

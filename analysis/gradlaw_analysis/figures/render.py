@@ -17,7 +17,7 @@ if "matplotlib.pyplot" not in sys.modules:  # a notebook keeps the backend it ch
     mpl.use("agg")
 
 import matplotlib.pyplot as plt
-import seaborn as sns
+import seaborn as sns  # type: ignore[import-untyped]  # seaborn ships no types
 from matplotlib.figure import Figure as Canvas
 
 MAX_SVG_BYTES = 600_000

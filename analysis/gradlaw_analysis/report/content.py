@@ -8,12 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from gradlaw import provenance
 from gradlaw.errors import ClaimError, UnknownNameError
 from gradlaw.figure import Figure
 from gradlaw.studies import StudyFolder
 from gradlaw_analysis.declared import ClaimChange
-from gradlaw_analysis.figures import Drawing, draw
+from gradlaw_analysis.figures.render import Drawing, draw
 from gradlaw_analysis.plan_data import PlanData
 from gradlaw_analysis.sample_sql import bind, sample_sql
 from gradlaw_analysis.verdict import Verdict
@@ -28,6 +30,7 @@ class FigureContent:
         claims: Claims it is shown with; empty: shown with the study.
         drawing: The image; None if it failed.
         error: Why it failed; "" if it did not.
+        empty: Whether there are no rows to draw.
         sql: The statement behind its rows.
     """
 
@@ -36,6 +39,7 @@ class FigureContent:
     claims: tuple[str, ...]
     drawing: Drawing | None
     error: str
+    empty: bool
     sql: str
 
 
@@ -157,14 +161,12 @@ def _title(folder: StudyFolder) -> str:
 
 
 def _figure(folder: StudyFolder, figure: Figure, plan: PlanData) -> FigureContent:
-    drawing, error, sql = None, "", ""
+    drawing, error, empty, sql = None, "", False, ""
     try:
         sql = sample_sql(plan.scope, bind(folder.sql(figure.sql), figure.parameters, figure.sql))
         rows = plan.rows(sql, figure.sql)
-        if rows.empty:
-            error = "no rows"
-        else:
-            drawing = draw(figure.draw, rows)
+        empty = rows.empty
+        drawing = None if empty else draw(figure.draw, rows)
     except (ClaimError, UnknownNameError) as fault:
         error = str(fault)
     except Exception as fault:  # noqa: BLE001 - a study's own code: one figure never costs the report
@@ -175,6 +177,7 @@ def _figure(folder: StudyFolder, figure: Figure, plan: PlanData) -> FigureConten
         claims=figure.claims,
         drawing=drawing,
         error=error,
+        empty=empty,
         sql=sql,
     )
 
@@ -193,7 +196,6 @@ def _provenance(plan: PlanData) -> Provenance:
         for name in _FACTS
         if name in rows.columns and len(rows)
     }
-    ended = rows["started_at"] + rows["wall_s"].map(_seconds) if len(rows) else None
     record = plan.record
     return Provenance(
         plan_id=record.plan_id,
@@ -204,10 +206,18 @@ def _provenance(plan: PlanData) -> Provenance:
         created_at=record.created_at,
         seeds=ranges(sorted(set(plan.trials["seed"].astype(int)))),
         started_at=rows["started_at"].min().to_pydatetime() if len(rows) else None,
-        ended_at=ended.max().to_pydatetime() if ended is not None else None,
+        ended_at=_ended_at(rows) if len(rows) else None,
         trial_s=float(rows["wall_s"].sum()),
         facts=facts,
     )
+
+
+def _ended_at(rows: pd.DataFrame) -> datetime:
+    """The last end of a pack: a trial's ``wall_s`` is its share of its pack's time."""
+    packs = rows.groupby(["study", "pack_id", "attempt"]).agg({"started_at": "min", "wall_s": "sum"})
+    ends = packs["started_at"] + pd.to_timedelta(packs["wall_s"], unit="s")
+    latest: datetime = ends.max().floor("us").to_pydatetime()
+    return latest
 
 
 def ranges(numbers: Sequence[int]) -> str:

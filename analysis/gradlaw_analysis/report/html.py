@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gradlaw.claim import Outcome
-from gradlaw_analysis.figures import interval_picture, interval_svg
+from gradlaw_analysis.figures.interval import interval_picture, interval_svg
 from gradlaw_analysis.figures.numbers import number, p_text
 from gradlaw_analysis.figures.zones import zones
 from gradlaw_analysis.report import words
@@ -21,24 +21,30 @@ from gradlaw_analysis.report.content import ReportContent
 from gradlaw_analysis.verdict import Verdict
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_SMALL_WIDTH = 168
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_SMALL_WIDTH = 216
 _LEGEND = Markup(
-    '<p class="legend"><span><span class="swatch" style="background: var(--holds)"></span>as claimed</span>'
-    '<span><span class="swatch" style="background: var(--between)"></span>missed by less than the margin</span>'
-    "<span>dot: estimate; line: interval; dashes: target; pictures of claims with a margin span three "
-    "margins to either side</span></p>"
+    '<p class="legend">'
+    '<span><span class="swatch" style="background: var(--holds)"></span>as claimed</span>'
+    '<span><span class="swatch" style="background: var(--between)"></span>missed within the margin</span>'
+    "<span>dot: estimate; line: interval; dashes: target; with a margin, three margins to either side</span>"
+    "</p>"
 )
 
 
 def to_html(report: ReportContent) -> str:
     """The whole report; every text in it is escaped."""
     outcomes = Counter(verdict.verdict for study in report.studies for verdict in study.verdicts)
-    return _environment().get_template("report.html.j2").render(
-        report=report,
-        css=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
-        tally=[(outcome, outcomes[outcome]) for outcome in Outcome if outcome in outcomes],
-        legend=_LEGEND,
-        version=version("gradlaw"),
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            css=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+            tally=[(outcome, outcomes[outcome]) for outcome in Outcome if outcome in outcomes],
+            legend=_LEGEND,
+            version=version("gradlaw"),
+        )
     )
 
 
@@ -50,6 +56,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=printable,
     )
     environment.filters |= {
         "anchor": anchor,
@@ -92,6 +99,15 @@ def _label(verdict: Verdict) -> str:
 
 def _control_statement(verdict: Verdict, name: str) -> str:
     return next(control.statement for control in verdict.claim.controls if control.name == name)
+
+
+def printable(value: object) -> object:
+    """A template's value without control characters, which HTML does not allow.
+
+    >>> printable("a\\x1b[31m b")
+    'a[31m b'
+    """
+    return _CONTROL.sub("", value) if type(value) is str else value
 
 
 def anchor(text: str) -> str:

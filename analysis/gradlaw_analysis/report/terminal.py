@@ -80,7 +80,7 @@ def _study_lines(verdicts: Sequence[Verdict]) -> Iterable[Text]:
     for verdict, row in zip(verdicts, cells, strict=True):
         if alone:
             yield Text(row[_CLAIM], style="bold")
-            row = (row[0], "", *row[2:])  # noqa: PLW2901 - the name stands above
+            row = (row[0], "", *row[2:])
         yield _row(row, widths, STYLES[verdict.verdict])
         yield from _notes(verdict)
 
@@ -116,7 +116,9 @@ def _notes(verdict: Verdict) -> Iterable[Text]:
 
 
 def _wrapped(text: str, style: str) -> Iterable[Text]:
-    for line in textwrap.wrap(_printable(text), WIDTH, initial_indent="    ", subsequent_indent="    "):
+    for line in textwrap.wrap(
+        " ".join(_printable(text).split()), WIDTH, initial_indent="    ", subsequent_indent="    "
+    ):
         yield Text(line, style=style)
 
 

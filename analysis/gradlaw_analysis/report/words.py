@@ -70,7 +70,9 @@ def target_text(test: Statistic) -> str:
 def quantity_text(test: Statistic) -> str:
     """What the estimate is."""
     if isinstance(test, Trend):
-        rank = "Spearman's rank correlation with the level" if test.blocked else "Kendall's tau with the level"
+        rank = (
+            "Spearman's rank correlation with the level" if test.blocked else "Kendall's tau with the level"
+        )
         return f"{rank}, {target_text(test)} claimed"
     if isinstance(test, Distribution):
         return f"total variation distance from the published shares, {target_text(test)} claimed"
@@ -88,7 +90,7 @@ def quantity_text(test: Statistic) -> str:
 
 
 def p_adjusted_text(verdict: Verdict) -> str:
-    """p after Holm and looks."""
+    """The p value after Holm and looks."""
     return p_text(verdict.p_adjusted)
 
 

@@ -1,0 +1,127 @@
+"""How far the newest plan of each study is, as the store alone can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import duckdb
+
+from gradlaw.store.plans import PlanRecord
+from gradlaw_analysis.plan_data import MISSING, PlanData
+
+WINDOW_S = 600.0
+"""The rate is that of packs committed in these last seconds."""
+
+_PACKS = """
+-- one row a committed pack of the plan; wall_s of a trial is its share of the pack's time
+SELECT min(started_at) AS started_at, sum(wall_s) AS wall_s, count(*) AS num_trials
+FROM temp.trials WHERE trial_id IN (SELECT trial_id FROM temp.plans WHERE plan_id = $plan_id)
+GROUP BY study, pack_id, attempt
+"""
+
+_LIVE = """
+-- one row: packs and trials of the plan that have live rows
+SELECT count(DISTINCT pack_id), count(DISTINCT trial_id)
+FROM temp.metrics_live WHERE trial_id IN (SELECT trial_id FROM temp.plans WHERE plan_id = $plan_id)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanStatus:
+    """How far one plan is.
+
+    Attributes:
+        study, plan, kind: Of the plan.
+        num_planned, num_ended: Its trials, and those that need not run again.
+        states: Its trials by state; "running" have live rows, "missing" have no row at all.
+        packs_committed, packs_running: Its packs in the store, and those with live rows.
+        trials_per_s: Trials ended a second of late; None if no pack was committed of late.
+        left_s: Seconds left at this rate; None if it is unknown or nothing is missing.
+    """
+
+    study: str
+    plan: str
+    kind: str
+    num_planned: int
+    num_ended: int
+    states: Mapping[str, int]
+    packs_committed: int
+    packs_running: int
+    trials_per_s: float | None
+    left_s: float | None
+
+    def __str__(self) -> str:
+        states = ", ".join(f"{count:,} {state}" for state, count in self.states.items())
+        lines = [
+            f"{self.study}, plan {self.plan} ({self.kind})",
+            f"  trials  {self.num_ended:,} of {self.num_planned:,}: {states}",
+            f"  packs   {self.packs_committed:,} committed, {self.packs_running:,} running",
+        ]
+        if self.trials_per_s is not None:
+            left = "" if self.left_s is None else f", about {self.left_s:,.0f} s left"
+            lines.append(f"  rate    {self.trials_per_s:.3g} trials/s{left}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How far the newest plan of each study is.
+
+    Attributes:
+        plans: One entry a study, by name.
+        set_aside: Number of files that could not be read.
+    """
+
+    plans: tuple[PlanStatus, ...]
+    set_aside: int
+
+    def __str__(self) -> str:
+        lines = [str(plan) for plan in self.plans] or ["no plan in this store; run a study first"]
+        if self.set_aside:
+            lines.append(f"{self.set_aside} files set aside: they cannot be read; the report names them")
+        return "\n".join(lines)
+
+
+def plan_status(connection: duckdb.DuckDBPyConnection, plan: PlanData, now: datetime) -> PlanStatus:
+    """How far a plan is.
+
+    Args:
+        connection: On the store.
+        plan: The plan's data.
+        now: UTC, without a zone.
+    """
+    record: PlanRecord = plan.record
+    given = {"plan_id": record.plan_id}
+    packs = connection.execute(_PACKS, given).fetchall()
+    packs_running, num_running = connection.execute(_LIVE, given).fetchall()[0]
+    states = dict(plan.states)
+    running = min(num_running, states.get(MISSING, 0))
+    if running:
+        states = {**states, "running": running, MISSING: states[MISSING] - running}
+    rate = _rate(packs, now)
+    missing = plan.num_planned - plan.num_ended
+    return PlanStatus(
+        study=record.study,
+        plan=record.plan_id,
+        kind=record.kind,
+        num_planned=plan.num_planned,
+        num_ended=plan.num_ended,
+        states={state: count for state, count in states.items() if count},
+        packs_committed=len(packs),
+        packs_running=packs_running,
+        trials_per_s=rate,
+        left_s=missing / rate if rate and missing else None,
+    )
+
+
+def _rate(packs: list[tuple[datetime, float, int]], now: datetime) -> float | None:
+    """Trials a second over the packs that ended in the window, from the first of their starts in it."""
+    opening = now - timedelta(seconds=WINDOW_S)
+    recent = [pack for pack in packs if pack[0] + timedelta(seconds=pack[1]) >= opening]
+    if not recent:
+        return None
+    begun = max(opening, min(started for started, _, _ in recent))
+    elapsed = (now - begun).total_seconds()
+    return sum(count for _, _, count in recent) / elapsed if elapsed > 0 else None
