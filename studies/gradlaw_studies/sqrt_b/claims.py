@@ -15,6 +15,7 @@ NUM_DIGITS = 1617  # training rows of the digits with the default test_share
 
 SQUARE_ROOT = Slope(target=-0.5, margin=0.01, sd=0.004)
 UNCORRECTED = Slope(target=uncorrected_slope(NUM_DIGITS, batch_sizes(NUM_DIGITS)), margin=0.01, sd=0.004)
+STRAIGHT = Mean(target=0.0, margin=0.004, sd=0.002)
 EQUAL_VARIANCE = Mean(target=1.0, margin=0.03, sd=0.012)
 FLOOR_BATCH, FLOOR_LR = Slope(target=-1.0, margin=0.15, sd=0.06), Slope(target=1.0, margin=0.15, sd=0.06)
 
@@ -107,6 +108,26 @@ CLAIMS = (
                 sql="noise_slope.sql",
                 parameters={"source": "std", "replacement": True, "task": "digits%"},
                 test=UNCORRECTED,
+                expect="refuted",
+            ),
+        ),
+    ),
+    Claim(
+        name="noise_straight",
+        statement="Log std is straight in log B: with replacement no term in (log B)^2 is needed.",
+        source="Law of the mean of B independent samples: a power law, not only a slope",
+        sql="noise_curvature.sql",
+        parameters={"source": "std", "replacement": True},
+        test=STRAIGHT,
+        family="law",
+        gate=MEASURED,
+        controls=(
+            Control(
+                name="factor_left_in",
+                statement="The finite-population factor left in bends the line and must be found out.",
+                sql="noise_curvature.sql",
+                parameters={"source": "std", "replacement": False},
+                test=STRAIGHT,
                 expect="refuted",
             ),
         ),

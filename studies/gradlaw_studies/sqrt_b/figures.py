@@ -201,7 +201,7 @@ FIGURES = (
         "seeds. Zero is the law; nothing bends with B.",
         sql="figure_noise.sql",
         draw=draw_residual,
-        claims=("noise_without_replacement", "noise_uncorrected", "noise_variance"),
+        claims=("noise_without_replacement", "noise_uncorrected", "noise_straight", "noise_variance"),
     ),
     Figure(
         name="kurtosis",

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -46,7 +47,8 @@ KURTOSIS = [
 ]  # fmt: skip
 SCALE = [
     {"trial_id": "a", "small_batch_size": 8, "big_batch_size": 64, "num_draws": 9, "trace": 40.0,
-     "norm2": 2.0, "b_simple": 20.0, "trace_two_batch": 44.0, "norm2_two_batch": 2.2, "b_simple_two_batch": 20.0}
+     "norm2": 2.0, "b_simple": 20.0, "trace_two_batch": 44.0, "norm2_two_batch": 2.2,
+     "b_simple_two_batch": 20.0}
 ]  # fmt: skip
 PARTITION = [
     {"trial_id": "a", "batch_size": 5, "quantity": "loss", "num_partitions": 3, "num_batches": 2,
@@ -109,6 +111,19 @@ def test_the_slope_query_takes_the_named_std_on_the_asked_trials(tables):
     assert list(corrected["y"]) == pytest.approx([math.log(3.0)])
     exact = ask(tables, "noise_slope.sql", source="std_exact", replacement=False, task="%")
     assert list(exact["y"]) == pytest.approx([math.log(3.0)])
+
+
+def test_the_curvature_query_is_a_quadratic_fit():
+    sizes, stds = np.array([1, 2, 4, 8, 16]), np.array([5.0, 3.0, 2.9, 1.1, 0.2])
+    trials = pd.DataFrame([{"trial_id": "a", "seed": 7}])
+    noise = pd.DataFrame({"batch_size": sizes, "std": stds, "std_corrected": 2 * stds})
+    noise = noise.assign(trial_id="a", phase="end", quantity="loss", replacement=True)
+    with duckdb.connect() as connection:
+        connection.register("trials", trials)
+        connection.register("gradient_noise", noise)
+        (row,) = ask(connection, "noise_curvature.sql", source="std", replacement=True).to_dict("records")
+    expected = np.polyfit(np.log(sizes), np.log(stds), 2)[0]
+    assert row == {"seed": 7, "value": pytest.approx(expected, rel=1e-9)}
 
 
 def test_the_control_query_takes_one_control_at_one_phase(tables):
