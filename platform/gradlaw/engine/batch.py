@@ -39,7 +39,7 @@ class Batch:
         self._split = stack_splits(program.training.task, padded, device)
         self._fixed = stack_fixed(program.training, padded, device)
         self._moving = stack_moving(program, padded, device)
-        self._order = torch.zeros(len(padded), 0, dtype=torch.int64, device=device)
+        self._rows = torch.zeros(len(padded), 0, dtype=torch.int64, device=device)
         self._t = torch.tensor(0, device=device)
         self._batch_functions()
 
@@ -50,7 +50,7 @@ class Batch:
         self._step = batched(self._program.step, (0, split, 0, 0, None))
         self._evaluate = batched(self._program.evaluate, (0, split, 0, 0, None))
         self._read = batched(self._program.read, (0, split, 0, None))
-        self._permute = batched(self._program.order, (0, None, None))
+        self._block = batched(self._program.block, (0, None, None))
 
     def run(self, pending: PendingRows, clock: Clock) -> Generator[int, None, list[TrialResult]]:
         """Trains to the end, to the time limit, or until every member has diverged.
@@ -81,27 +81,24 @@ class Batch:
         training = self._program.training
         last = step == training.steps
         logged = last or step % training.log_every == 0
-        self._shuffle(step)
+        self._draw_block(step)
         for member in range(len(self._members)) if probes else ():
             self._measure(step, member, probes, pending)
         values = self._read(self._fixed, self._split, self._moving, self._t) if logged else {}
         move = self._evaluate if last else self._step
-        self._moving, loss = move(self._fixed, self._split, self._order, self._moving, self._t)
+        self._moving, loss = move(self._fixed, self._split, self._rows, self._moving, self._t)
         if logged:
             pending.add_metrics(step, {**values, "loss": loss})
         self._t = self._t + 1
 
-    def _shuffle(self, step: int) -> None:
-        """Draws the permutations of an epoch once, when it begins."""
+    def _draw_block(self, step: int) -> None:
+        """Draws the rows of a block of steps when it begins."""
         sampler = self._program.sampler
-        if not sampler.epochs:
+        if sampler.block_steps == 0 or step % sampler.block_steps:
             return
         assert self._split is not None
-        num_train = self._split.train.shape[-1]
-        epoch, position = divmod(step, sampler.steps_per_epoch(num_train))
-        if position == 0:
-            index = torch.full_like(self._t, epoch)
-            self._order = self._permute(self._fixed, index, num_train)
+        number = torch.full_like(self._t, step // sampler.block_steps)
+        self._rows = self._block(self._fixed, number, self._split.train.shape[-1])
 
     def _measure(self, step: int, member: int, probes: Sequence[TableProbe], pending: PendingRows) -> None:
         """Table probes of one member at the parameters before a step, unless it has diverged."""

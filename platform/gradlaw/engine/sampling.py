@@ -14,54 +14,67 @@ from gradlaw.pack import Training
 from gradlaw.random import Streams
 from gradlaw.task import Split, Task
 
+_BLOCK_STEPS, _BLOCK_ROWS = 64, 1 << 16  # drawn at once: many steps cost hardly more calls than one
+
 
 @dataclass(frozen=True)
 class Sampler:
     """How the batches of a training program are drawn.
 
+    The rows of many steps are drawn at once, as a block: an epoch, or a run of independent batches.
+
     Attributes:
         task: On the device of the streams.
         batch_size: Samples a step; 0: all rows.
-        epochs: Whether batches run through a permutation of the rows, else they are independent.
+        block_steps: Steps in a block, >= 1; 0 where nothing is drawn (all rows, or a stream).
+        epochs: Whether a block is a permutation of the rows, else batches are independent.
     """
 
     task: Task
     batch_size: int
+    block_steps: int
     epochs: bool
 
-    def draw(self, streams: Streams, split: Split | None, order: Tensor, number: int) -> Draw:
+    def block(self, streams: Streams, number: Tensor, num_train: int) -> Tensor:
+        """Positions among the training rows for the steps of a block, shape [block_steps, batch_size].
+
+        Args:
+            streams: The trial's.
+            number: Block ``number`` begins at step ``number * block_steps``; a scalar int64.
+            num_train: Number of training rows.
+        """
+        shape = (self.block_steps, self.batch_size)
+        if self.epochs:
+            shuffled = streams_for(streams.at(step=number), User.EPOCH).permutation("order", num_train)
+            return shuffled[: self.block_steps * self.batch_size].reshape(shape)
+        steps = number * self.block_steps + torch.arange(self.block_steps, device=number.device)
+        return torch.vmap(lambda step: self._independent(streams.at(step=step), num_train, 0))(steps)
+
+    def draw(self, streams: Streams, split: Split | None, block: Tensor, number: int) -> Draw:
         """Batch and noise of one draw.
 
         Args:
             streams: The trial's, at the step.
             split: The trial's rows; None for a stream.
-            order: The epoch's permutation of the training rows, shape [num_train]; unused without epochs.
+            block: The block that holds the step.
             number: 0 for the step's own batch; 1, 2, ... for fresh ones, drawn with replacement.
         """
-        indices = self._indices(streams, split, order, number)
+        indices = self._indices(streams, split, block, number)
         batch = self.task.batch(indices, streams_for(streams, User.BATCH, draw=number))
         return Draw(batch, self.task.noise(batch, streams_for(streams, User.NOISE, draw=number)))
 
-    def steps_per_epoch(self, num_train: int) -> int:
-        """Whole batches in one pass through the rows."""
-        return num_train // self.batch_size
-
-    def order(self, streams: Streams, epoch: Tensor, num_train: int) -> Tensor:
-        """The permutation of one epoch, shape [num_train]."""
-        return streams_for(streams.at(step=epoch), User.EPOCH).permutation("order", num_train)
-
-    def _indices(self, streams: Streams, split: Split | None, order: Tensor, number: int) -> Tensor:
+    def _indices(self, streams: Streams, split: Split | None, block: Tensor, number: int) -> Tensor:
         if split is None:
             return torch.arange(self.batch_size, device=streams.seed.device)
-        num_train = split.train.shape[0]
-        if number == 0 and self.batch_size == 0:
+        if number > 0:
+            return split.train[self._independent(streams, split.train.shape[0], number)]
+        if self.batch_size == 0:
             return split.train
-        if number == 0 and self.epochs:
-            first = streams.step % self.steps_per_epoch(num_train) * self.batch_size
-            return split.train[order[first + torch.arange(self.batch_size, device=order.device)]]
+        return split.train[block[streams.step % self.block_steps]]
+
+    def _independent(self, streams: Streams, num_train: int, draw: int) -> Tensor:
         size = self.batch_size or num_train
-        drawn = streams_for(streams, User.ORDER, draw=number).integers("order", num_train, (size,))
-        return split.train[drawn]
+        return streams_for(streams, User.ORDER, draw=draw).integers("order", num_train, (size,))
 
 
 def sampler_of(training: Training, task: Task, num_train: int | None) -> Sampler:
@@ -85,4 +98,8 @@ def sampler_of(training: Training, task: Task, num_train: int | None) -> Sampler
         faults.append(f"batch_size: got {size} by epochs; allowed: at most the {num_train} training rows")
     if faults:
         raise ConfigurationError(faults)
-    return Sampler(task, size, training.sampling == "epoch" and size > 0)
+    epochs = training.sampling == "epoch" and size > 0
+    if num_train is None or size == 0:
+        return Sampler(task, size, 0, epochs=False)
+    steps = num_train // size if epochs else max(1, min(_BLOCK_STEPS, _BLOCK_ROWS // size))
+    return Sampler(task, size, steps, epochs)

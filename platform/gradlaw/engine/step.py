@@ -71,16 +71,16 @@ class TrialProgram:
     sampler: Sampler
     probes: tuple[MetricProbe, ...]
 
-    def order(self, fixed: Fixed, epoch: Tensor, num_train: int) -> Tensor:
-        """The permutation of one epoch, shape [num_train]."""
-        return self.sampler.order(Streams(fixed.seed, epoch), epoch, num_train)
+    def block(self, fixed: Fixed, number: Tensor, num_train: int) -> Tensor:
+        """Rows of a block of steps; see :meth:`gradlaw.engine.sampling.Sampler.block`."""
+        return self.sampler.block(Streams(fixed.seed, torch.zeros_like(number)), number, num_train)
 
     def step(
-        self, fixed: Fixed, split: Split | None, order: Tensor, moving: Moving, t: Tensor
+        self, fixed: Fixed, split: Split | None, block: Tensor, moving: Moving, t: Tensor
     ) -> tuple[Moving, Tensor]:
         """The trial after step ``t``, and the step's loss at the parameters before it."""
         hp = self._scheduled(fixed.hp, t)
-        oracle = self._oracle(fixed, split, order, moving, t)
+        oracle = self._oracle(fixed, split, block, moving, t)
         params, state = self.training.rule.step(oracle, moving.params, moving.state, hp, t)
         loss, buffers = oracle.outcome()
         view = StepView(loss=loss, params=moving.params, moved=params, hp=hp, t=t)
@@ -91,10 +91,10 @@ class TrialProgram:
         return self._guard(moving, moved, loss, t), loss
 
     def evaluate(
-        self, fixed: Fixed, split: Split | None, order: Tensor, moving: Moving, t: Tensor
+        self, fixed: Fixed, split: Split | None, block: Tensor, moving: Moving, t: Tensor
     ) -> tuple[Moving, Tensor]:
         """As :meth:`step`, without moving: the loss of the batch that step ``t`` would use."""
-        loss, _ = self._oracle(fixed, split, order, moving, t).outcome()
+        loss, _ = self._oracle(fixed, split, block, moving, t).outcome()
         return self._guard(moving, moving._replace(last_loss=loss), loss, t), loss
 
     def read(self, fixed: Fixed, split: Split | None, moving: Moving, t: Tensor) -> dict[str, Tensor]:
@@ -119,14 +119,14 @@ class TrialProgram:
         return {**hp, "lr": self.training.schedule.lr(t, hp)} if "lr" in hp else hp
 
     def _oracle(
-        self, fixed: Fixed, split: Split | None, order: Tensor, moving: Moving, t: Tensor
+        self, fixed: Fixed, split: Split | None, block: Tensor, moving: Moving, t: Tensor
     ) -> TrialOracle:
         streams = Streams(fixed.seed, t)
         return TrialOracle(
             self.task,
             moving.params,
             moving.buffers,
-            lambda number: self.sampler.draw(streams, split, order, number),
+            lambda number: self.sampler.draw(streams, split, block, number),
         )
 
     def _whole_sets(self, fixed: Fixed, split: Split | None, t: Tensor) -> tuple[Batch | None, Batch | None]:
