@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from gradlaw.measurement import Measurement
     from gradlaw.probe import MetricProbe, TableProbe
     from gradlaw.rule import ElementwiseRule, Rule
-    from gradlaw.run import RunProgress, RunSummary, run
+    from gradlaw.run import RunSummary, run
     from gradlaw.schedules import Schedule
     from gradlaw.studies import find_studies, find_study
     from gradlaw.study import Grid, Preset, Study
     from gradlaw.table import Column, Table
+    from gradlaw.tally import RunProgress
     from gradlaw.task import Task
 
 _HOMES = {
@@ -35,7 +36,7 @@ _HOMES = {
     "MetricProbe": "probe",
     "Preset": "study",
     "Rule": "rule",
-    "RunProgress": "run",
+    "RunProgress": "tally",
     "RunSummary": "run",
     "Schedule": "schedules",
     "Study": "study",

@@ -17,39 +17,17 @@ from gradlaw.fingerprint import digest
 from gradlaw.launch import make_launcher
 from gradlaw.launch.base import Launcher, Order, Report
 from gradlaw.launch.worker import commit_unrun
-from gradlaw.pack import Member, Pack, probe_digests
+from gradlaw.pack import Pack, probe_digests
+from gradlaw.pending import Index, failed_attempts, missing_packs
 from gradlaw.plan import Plan, PlanKind, make_plan
 from gradlaw.store.plans import PlannedTrial, PlanRecord
 from gradlaw.store.store import Store
-from gradlaw.store.winners import TrialStatus
 from gradlaw.studies import StudyFolder, find_study
+from gradlaw.tally import RunProgress, Tally
 from gradlaw.trial import FINAL, MAX_ATTEMPTS, State
 
 PLAN_CHECKS = "gradlaw.plan_checks"
 """Entry points called with (claims, declared seeds) before a plan that decides runs; they raise to refuse."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunProgress:
-    """How far a run is.
-
-    Attributes:
-        trials_planned: Trials of the plan.
-        trials_held: Of these, those the store held before.
-        trials_done: Of these, those ended by this run so far, committed or not.
-        steps_planned, steps_done: Trial-steps this run set out to do, and those done so far.
-        packs_done, packs_planned: Packs committed by this run, and packs it set out to run.
-        elapsed_s: Seconds since the launch.
-    """
-
-    trials_planned: int
-    trials_held: int
-    trials_done: int
-    steps_planned: int
-    steps_done: int
-    packs_done: int
-    packs_planned: int
-    elapsed_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +55,6 @@ class RunSummary:
         """Whether every planned trial ended, and none of them as ``failed``."""
         return sum(self.states.values()) == self.trials_planned and str(State.FAILED) not in self.states
 
-
-Index = Mapping[str, TrialStatus]
-"""What the store knows of each trial, by id."""
 
 OnProgress = Callable[[RunProgress], None]
 Say = Callable[[str], None]
@@ -154,31 +129,6 @@ def check_claims(claims: Sequence[Claim], num_seeds: int) -> None:
         point.load()(claims, num_seeds)
 
 
-def missing_members(plan: Plan, index: Index, *, retry_failed: bool = False) -> dict[str, Pack]:
-    """The packs that still have something to run, by id, each with only the members it lacks.
-
-    A trial is held if it has a final state and was measured with every probe its program asks for.
-    """
-    pending = {}
-    for pack in plan.packs:
-        asked = probe_digests(pack.program)
-        lacking = tuple(
-            member for member in pack.members if not _held(member, index, asked, retry_failed=retry_failed)
-        )
-        if lacking:
-            pending[pack.pack_id] = replace(pack, members=lacking)
-    return pending
-
-
-def _held(member: Member, index: Index, asked: set[str], *, retry_failed: bool) -> bool:
-    entry = index.get(member.trial.trial_id)
-    if entry is None or entry.state not in FINAL:
-        return False
-    if entry.state is State.FAILED:
-        return not retry_failed
-    return asked <= set(entry.probes)
-
-
 class _Run:
     """One run of one plan on one store."""
 
@@ -189,9 +139,7 @@ class _Run:
         self._launcher, self._options = launcher, options
         self._ids = {member.trial.trial_id for member in plan.members}
         self._started = time.perf_counter()
-        self._live: dict[str, Report] = {}
-        self._held_before = 0
-        self._packs_planned = self._packs_done = self._steps_planned = 0
+        self._tally = Tally(len(self._ids))
 
     def go(self) -> RunSummary:
         index = self._index()
@@ -199,17 +147,14 @@ class _Run:
         self._store.write_plan(self._plan_record(), self._planned_trials())
         self._commit_skipped(index)
         retry_failed = self._options.retry_failed
-        pending = missing_members(self._plan, index, retry_failed=retry_failed)
-        self._held_before = len(self._ids) - sum(len(pack.members) for pack in pending.values())
-        self._packs_planned = len(pending)
-        self._steps_planned = sum(member.trial.steps for pack in pending.values() for member in pack.members)
+        pending = missing_packs(self._plan, index, retry_failed=retry_failed)
         self._tell(pending, index)
         for _ in range(MAX_ATTEMPTS + 1):  # one more, for what another driver had begun and lost
             if not pending:
                 break
             self._launch(pending, index, fresh=retry_failed)
             index, retry_failed = self._index(), False
-            pending = missing_members(self._plan, index)
+            pending = missing_packs(self._plan, index)
         return self._summary(index)
 
     def _lock(self, index: Index) -> None:
@@ -276,8 +221,9 @@ class _Run:
         )
         commit_unrun(self._store, pack, reasons, State.SKIPPED, {})
 
-    def _launch(self, pending: Mapping[str, Pack], index: Index, *, fresh: bool) -> None:
+    def _launch(self, packs: Sequence[Pack], index: Index, *, fresh: bool) -> None:
         options = self._options
+        self._tally.begin(packs)
         orders = [
             Order(
                 pack=pack,
@@ -285,9 +231,9 @@ class _Run:
                 device=options.device,
                 flush_s=options.flush_s,
                 time_limit_s=options.time_limit_s,
-                attempts={} if fresh else _attempts(pack.members, index),
+                attempts={} if fresh else failed_attempts(pack.members, index),
             )
-            for pack in pending.values()
+            for pack in packs
         ]
         lost: dict[str, str] = {}
 
@@ -313,31 +259,20 @@ class _Run:
                 self._say(f"pack {order.pack.pack_id}: {len(reasons)} of {len(ids)} trials lost")
 
     def _follow(self, report: Report) -> None:
-        self._live[report.pack_id] = report
-        if report.finished:
-            self._packs_done += 1
+        self._tally.add(report)
         if report.error:
             self._say(f"pack {report.pack_id}: {report.error}")
         if self._options.on_progress:
-            self._options.on_progress(self._progress())
+            self._options.on_progress(self._tally.progress())
 
-    def _progress(self) -> RunProgress:
-        return RunProgress(
-            trials_planned=len(self._ids),
-            trials_held=self._held_before,
-            trials_done=sum(report.trials_done for report in self._live.values()),
-            steps_planned=self._steps_planned,
-            steps_done=sum(report.steps_done for report in self._live.values()),
-            packs_done=self._packs_done,
-            packs_planned=self._packs_planned,
-            elapsed_s=time.perf_counter() - self._started,
-        )
-
-    def _tell(self, pending: Mapping[str, Pack], index: Index) -> None:
-        members = [member for pack in pending.values() for member in pack.members]
+    def _tell(self, packs: Sequence[Pack], index: Index) -> None:
+        members = [member for pack in packs for member in pack.members]
+        num_skipped = len(self._plan.skipped)
+        held = len(self._ids) - len(members) - num_skipped
         self._say(
-            f"plan {self._plan.plan_id}: {len(self._ids)} trials, {self._held_before} in the store, "
-            f"{len(members)} to run in {len(pending)} packs"
+            f"plan {self._plan.plan_id}: {len(self._ids)} trials, {held} in the store, "
+            f"{len(members)} to run in {len(packs)} packs"
+            + (f", {num_skipped} skipped" if num_skipped else "")
         )
         again = sum(
             1
@@ -357,16 +292,10 @@ class _Run:
             plan_id=self._plan.plan_id,
             store=str(self._store.path),
             trials_planned=len(self._ids),
-            trials_run=sum(report.trials_done for report in self._live.values()),
+            trials_run=self._tally.trials_done,
             states=dict(sorted(states.items())),
             wall_s=time.perf_counter() - self._started,
         )
-
-
-def _attempts(members: Iterable[Member], index: Index) -> dict[str, int]:
-    """Failed attempts of the members that have any."""
-    entries = [(member.trial.trial_id, index.get(member.trial.trial_id)) for member in members]
-    return {trial_id: entry.num_attempts for trial_id, entry in entries if entry and entry.num_attempts}
 
 
 def describe_plan(
@@ -384,8 +313,8 @@ def describe_plan(
     if plan.kind is PlanKind.CONFIRM:
         check_claims(folder.claims, plan.declared_seeds)
     index = Store.open(store).index() if Path(store).exists() else {}
-    pending = missing_members(plan, index)
-    to_run = [member for pack in pending.values() for member in pack.members]
+    pending = missing_packs(plan, index)
+    to_run = [member for pack in pending for member in pack.members]
     steps = sum(member.trial.steps for member in to_run)
     num_trials = len(list(plan.members))
     return [

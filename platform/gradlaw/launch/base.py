@@ -20,7 +20,8 @@ class Order:
         device: Torch device, for example "cpu" or "cuda".
         threads: Threads torch may use, >= 1.
         flush_s: Seconds between live parts, > 0.
-        time_limit_s: Seconds after which unfinished trials are timed out, or None.
+        time_limit_s: Seconds after which unfinished trials are timed out, at the next step or measurement,
+            or None.
         attempts: Failed attempts so far, by trial id, where there are any.
     """
 
@@ -44,7 +45,7 @@ class Report:
         states: Number of trials by final state, once the pack is committed; empty before.
         finished: Whether the pack is committed.
         error: The cause where the pack failed; "" otherwise.
-        lost: Whether the worker died, so that it cannot have committed the failure itself.
+        lost: Whether the failure may not be in the store, because the worker died or could not begin.
     """
 
     pack_id: str

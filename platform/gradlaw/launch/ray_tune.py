@@ -2,7 +2,7 @@
 
 Curves go from the worker straight to the store; the driver gets one small report a flush. Actors are
 reused, and Tune's own loggers are off. A pack whose actor dies is reported; the run, which knows what
-the store holds, decides whether it is tried again.
+the store holds, decides whether it is tried again. A worker that hangs past its time limit is ended.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from gradlaw.launch.base import Launcher, OnReport, Order, Report
-from gradlaw.launch.worker import work
+from gradlaw.launch.worker import commit_timed_out, work
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # an interrupt ends the run at once
@@ -25,35 +27,49 @@ import ray
 from ray import cloudpickle, tune
 
 PACK = "pack"
+HANG_FACTOR, HANG_GRACE_S = 2.0, 5.0
+"""A worker is ended after this many time limits and seconds: one long step is still waited for."""
+
+
+class EncodedOrder(NamedTuple):
+    """An order as it travels; what it needs is imported only where it is decoded."""
+
+    pack_id: str
+    data: bytes
 
 
 class PackTrainable(tune.Trainable):
     """Runs one order after another; each ``step`` goes on until the next report."""
 
     def setup(
-        self, config: dict[str, Any], orders: Sequence[bytes] = (), python_path: Sequence[str] = ()
+        self, config: dict[str, Any], orders: Sequence[EncodedOrder] = (), python_path: Sequence[str] = ()
     ) -> None:
         """Takes the run's orders; they are decoded one at a time, when their turn comes."""
         sys.path.extend(item for item in python_path if item not in sys.path)
         self._orders = orders
-        self._begin(config)
+        self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Takes the next order in the same process, which has torch loaded already."""
-        self._begin(new_config)
+        self._order = self._orders[new_config[PACK]]
+        self._alarm: threading.Timer | None = None
+        self._reports = self._work()
         return True
 
-    def _begin(self, config: dict[str, Any]) -> None:
-        order: Order = cloudpickle.loads(self._orders[config[PACK]])
-        self._pack_id = order.pack.pack_id
-        self._reports: Iterator[Report] = work(order)
+    def _work(self) -> Iterator[Report]:
+        order: Order = cloudpickle.loads(self._order.data)
+        self._alarm = _set_alarm(order)
+        yield from work(order)
 
     def step(self) -> dict[str, Any]:
         """Works until the next report and hands it on."""
         try:
             report = next(self._reports)
-        except Exception as error:  # noqa: BLE001 - it is in the store; the driver decides what follows
-            report = Report(pack_id=self._pack_id, finished=True, error=f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - the driver decides what follows
+            cause = f"{type(error).__name__}: {error}"
+            report = Report(pack_id=self._order.pack_id, finished=True, error=cause, lost=True)
+        if report.finished and self._alarm:
+            self._alarm.cancel()
         return {"report": vars(report), "done": report.finished}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -63,10 +79,28 @@ class PackTrainable(tune.Trainable):
         """Nothing to load."""
 
 
+def _set_alarm(order: Order) -> threading.Timer | None:
+    """Ends this process if a step hangs: the engine looks at the clock only between steps."""
+    if order.time_limit_s is None:
+        return None
+    wait_s = HANG_FACTOR * order.time_limit_s + HANG_GRACE_S
+
+    def end() -> None:
+        try:
+            commit_timed_out(order, f"time limit passed and nothing moved for {wait_s:g} s: ended")
+        finally:
+            os._exit(1)
+
+    alarm = threading.Timer(wait_s, end)
+    alarm.daemon = True
+    alarm.start()
+    return alarm
+
+
 class _Forward(tune.Callback):
     """Hands each report, and each lost actor, to the run."""
 
-    def __init__(self, orders: Sequence[Order], on_report: OnReport) -> None:
+    def __init__(self, orders: Sequence[EncodedOrder], on_report: OnReport) -> None:
         self._orders = orders
         self._on_report = on_report
 
@@ -84,18 +118,20 @@ class _Forward(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The actor died, or its node."""
         del iteration, trials, info
-        pack_id = self._orders[trial.config[PACK]].pack.pack_id
+        pack_id = self._orders[trial.config[PACK]].pack_id
         self._on_report(Report(pack_id=pack_id, finished=True, error=_cause(trial), lost=True))
 
 
 def _cause(trial: Any) -> str:
-    text = str(trial.get_pickled_error() or trial.error_file or "the worker died")
-    return text.strip().splitlines()[0]
+    """What Ray says of an actor's end, in one line."""
+    file = Path(trial.error_file or "")
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    return " ".join(text.partition("\n")[2].split())[:300] or "the worker died"
 
 
-def _encode(order: Order) -> bytes:
-    encoded: bytes = cloudpickle.dumps(order)  # type: ignore[no-untyped-call]  # ray leaves it untyped
-    return encoded
+def _encode(order: Order) -> EncodedOrder:
+    data: bytes = cloudpickle.dumps(order)  # type: ignore[no-untyped-call]  # ray leaves it untyped
+    return EncodedOrder(order.pack.pack_id, data)
 
 
 class RayLauncher(Launcher):
@@ -114,6 +150,7 @@ class RayLauncher(Launcher):
         self._resources = {"cpu": cpus, "gpu": gpus}
 
     def run(self, orders: Sequence[Order], on_report: OnReport) -> None:
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is reported here, in a line
         started_here = not ray.is_initialized()
         if started_here:
             ray.init(
@@ -124,16 +161,16 @@ class RayLauncher(Launcher):
             )
         try:
             with tempfile.TemporaryDirectory(prefix="gradlaw-tune-") as folder:
-                self._fit(orders, on_report, folder)
+                self._fit([_encode(order) for order in orders], on_report, folder)
         finally:
             if started_here:
                 ray.shutdown()
 
-    def _fit(self, orders: Sequence[Order], on_report: OnReport, folder: str) -> None:
+    def _fit(self, orders: Sequence[EncodedOrder], on_report: OnReport, folder: str) -> None:
         trainable = tune.with_parameters(
             PackTrainable,
-            orders=[_encode(order) for order in orders],
-            python_path=[item for item in sys.path if item],
+            orders=orders,
+            python_path=[str(Path(item).resolve()) for item in sys.path],
         )
         tune.Tuner(
             tune.with_resources(trainable, self._resources),

@@ -81,6 +81,12 @@ def commit_unrun(
         writer.commit(rows)
 
 
+def commit_timed_out(order: Order, reason: str) -> None:
+    """Commits all members of an order as timed out: for a worker that hangs, before it is ended."""
+    reasons = dict.fromkeys(_ids(order.pack), reason)
+    commit_unrun(Store.open(order.store), order.pack, reasons, State.TIMED_OUT, order.attempts)
+
+
 def _ids(pack: Pack) -> list[str]:
     return [member.trial.trial_id for member in pack.members]
 

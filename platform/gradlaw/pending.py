@@ -1,0 +1,64 @@
+"""What a run still has to do: the plan minus what the store holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from gradlaw.fingerprint import digest
+from gradlaw.pack import Member, Pack, probe_digests
+from gradlaw.plan import Plan
+from gradlaw.store.winners import TrialStatus
+from gradlaw.trial import FINAL, MAX_ATTEMPTS, State
+
+Index = Mapping[str, TrialStatus]
+"""What the store knows of each trial, by id."""
+
+
+def missing_packs(plan: Plan, index: Index, *, retry_failed: bool = False) -> tuple[Pack, ...]:
+    """The packs that still have something to run, each with only the members it lacks.
+
+    A trial is held if it has a final state and was measured with every probe its program asks for. The
+    last attempt at a trial is made alone, so that it does not fail for a neighbour's fault.
+    """
+    return tuple(
+        part
+        for pack in plan.packs
+        for part in _apart(_lacking(pack, index, retry_failed=retry_failed), index)
+    )
+
+
+def failed_attempts(members: Iterable[Member], index: Index) -> dict[str, int]:
+    """Failed attempts of the members that have any, by trial id."""
+    entries = [(member.trial.trial_id, index.get(member.trial.trial_id)) for member in members]
+    return {trial_id: entry.num_attempts for trial_id, entry in entries if entry and entry.num_attempts}
+
+
+def _lacking(pack: Pack, index: Index, *, retry_failed: bool) -> Pack:
+    asked = probe_digests(pack.program)
+    lacking = [item for item in pack.members if not _held(item, index, asked, retry_failed=retry_failed)]
+    return replace(pack, members=tuple(lacking))
+
+
+def _held(member: Member, index: Index, asked: set[str], *, retry_failed: bool) -> bool:
+    entry = index.get(member.trial.trial_id)
+    if entry is None or entry.state not in FINAL:
+        return False
+    if entry.state is State.FAILED:
+        return not retry_failed
+    return asked <= set(entry.probes)
+
+
+def _apart(pack: Pack, index: Index) -> Iterator[Pack]:
+    """The pack without the members that have one attempt left, then each of those in a pack of its own."""
+    failed = failed_attempts(pack.members, index)
+    last = [item for item in pack.members if failed.get(item.trial.trial_id, 0) >= MAX_ATTEMPTS - 1]
+    if len(pack.members) == 1:
+        yield pack
+        return
+    together = tuple(item for item in pack.members if item not in last)
+    if together:
+        yield replace(pack, members=together)
+    for member in last:
+        pack_id = digest(["alone", pack.pack_id, member.trial.trial_id])
+        yield replace(pack, pack_id=pack_id, members=(member,))

@@ -1,0 +1,83 @@
+"""How far a run is, counted from the reports of its packs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gradlaw.launch.base import Report
+from gradlaw.pack import Pack
+from gradlaw.trial import FINAL, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunProgress:
+    """How far a run is.
+
+    Attributes:
+        trials_planned: Trials of the plan.
+        trials_held: Of these, those the store held before, and those that are not to run.
+        trials_done: Of these, those ended by this run so far, committed or not.
+        steps_planned, steps_done: Trial-steps this run set out to do, and those done so far.
+        packs_done, packs_planned: Packs that ended in this run, and packs it set out to run.
+        elapsed_s: Seconds since the launch.
+    """
+
+    trials_planned: int
+    trials_held: int
+    trials_done: int
+    steps_planned: int
+    steps_done: int
+    packs_done: int
+    packs_planned: int
+    elapsed_s: float
+
+
+class Tally:
+    """Counts of one run. What a failed pack had done is taken back: it is still to be done.
+
+    Args:
+        trials_planned: Trials of the plan.
+    """
+
+    def __init__(self, trials_planned: int) -> None:
+        self._trials_planned = trials_planned
+        self._trials_held = trials_planned
+        self._packs_done = self._packs_planned = 0
+        self._steps_done = self._steps_planned = 0
+        self._running: dict[str, Report] = {}
+        self._started = time.perf_counter()
+        self.trials_done = 0
+
+    def begin(self, packs: Sequence[Pack]) -> None:
+        """Packs are launched."""
+        members = [member for pack in packs for member in pack.members]
+        self._running = {}
+        self._trials_held = self._trials_planned - self.trials_done - len(members)
+        self._packs_planned = self._packs_done + len(packs)
+        self._steps_planned = self._steps_done + sum(member.trial.steps for member in members)
+
+    def add(self, report: Report) -> None:
+        """Takes a report of a pack."""
+        if not report.finished:
+            self._running[report.pack_id] = report
+            return
+        self._running.pop(report.pack_id, None)
+        self._packs_done += 1
+        self._steps_done += report.steps_done
+        self.trials_done += sum(num for state, num in report.states.items() if State(state) in FINAL)
+
+    def progress(self) -> RunProgress:
+        """Where the run stands."""
+        running = self._running.values()
+        return RunProgress(
+            trials_planned=self._trials_planned,
+            trials_held=self._trials_held,
+            trials_done=self.trials_done + sum(report.trials_done for report in running),
+            steps_planned=self._steps_planned,
+            steps_done=self._steps_done + sum(report.steps_done for report in running),
+            packs_done=self._packs_done,
+            packs_planned=self._packs_planned,
+            elapsed_s=time.perf_counter() - self._started,
+        )

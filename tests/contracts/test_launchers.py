@@ -1,0 +1,210 @@
+"""What must hold of every launcher, and of a run whatever its launcher."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from held import STUDIES, committed, counting, numbers, states
+
+from gradlaw.run import RunProgress, RunSummary, run
+from gradlaw.store.store import Store
+
+TINY, TROUBLED, CLAIMED = STUDIES / "tiny", STUDIES / "troubled", STUDIES / "claimed"
+
+
+class Bench:
+    """Runs studies on one store with one launcher, and keeps what is said."""
+
+    def __init__(self, launcher: str, folder: Path) -> None:
+        self.launcher = launcher
+        self.store = folder / "store"
+        self.orders = folder / "orders"
+        self.said: list[str] = []
+        self.raised: list[str] = []
+        self.progress: list[RunProgress] = []
+
+    def run(self, study: Path, **how: Any) -> RunSummary:
+        self.said, self.progress = [], []
+        return run(
+            study,
+            store=self.store,
+            launcher=self.launcher,
+            say=self.said.append,
+            on_progress=self.progress.append,
+            **how,
+        )
+
+    def squares(self, orders: str, **how: Any) -> RunSummary | None:
+        """Runs the measurement under these orders; inline raises what it raised, once it is recorded."""
+        self.orders.write_text(orders)
+        try:
+            return self.run(TROUBLED, preset="squares", set={"orders": str(self.orders)}, **how)
+        except LookupError as error:
+            assert self.launcher == "inline"
+            self.raised.append(str(error))
+            return None
+
+
+@pytest.fixture
+def bench(launcher: str, tmp_path: Path) -> Bench:
+    return Bench(launcher, tmp_path)
+
+
+def attempts(store: Path) -> dict[int, list[str]]:
+    """States of all committed rows of each seed, in the order of the attempts."""
+    found: dict[int, list[tuple[Any, str]]] = {}
+    for row in committed(store):
+        found.setdefault(row["seed"], []).append((row["started_at"], row["state"]))
+    return {seed: [state for _, state in sorted(rows)] for seed, rows in sorted(found.items())}
+
+
+def test_every_planned_trial_ends_once_and_nothing_runs_again(bench: Bench) -> None:
+    first = bench.run(TINY)
+    assert first.complete
+    assert first.states == {"done": 12}
+    assert first.trials_run == 12
+    assert sorted(numbers(bench.store)) == [(seed, lr) for seed in range(6) for lr in (0.05, 0.2)]
+    assert all(
+        [step for step, _ in curve] == list(range(0, 41, 4)) for curve in numbers(bench.store).values()
+    )
+
+    again = bench.run(TINY)
+    assert again.complete
+    assert again.trials_run == 0
+    assert len(committed(bench.store)) == 12
+    assert bench.progress == []
+    assert "12 trials, 12 in the store, 0 to run in 0 packs" in bench.said[0]
+
+
+def test_more_seeds_run_only_the_new_ones(bench: Bench) -> None:
+    bench.run(TINY, seeds=5)
+    grown = bench.run(TINY, seeds=10)
+    assert grown.trials_run == 10
+    assert grown.states == {"done": 20}
+    assert Counter(row["seed"] for row in committed(bench.store)) == dict.fromkeys(range(10), 2)
+
+
+def test_reports_add_up_to_the_plan(bench: Bench) -> None:
+    bench.run(TINY, seeds=3, flush_s=0.001)
+    last = bench.progress[-1]
+    assert (last.trials_done, last.packs_done, last.packs_planned) == (6, 2, 2)
+    assert last.steps_done == last.steps_planned == 6 * 40
+    done = [item.steps_done for item in bench.progress]
+    assert done == sorted(done)
+    assert len(done) > 4, "a flush every millisecond must be seen while packs run"
+
+
+def test_divergence_is_data(bench: Bench) -> None:
+    summary = bench.run(TROUBLED, preset="slope")
+    assert summary.complete
+    assert states(bench.store) == {"done": 2, "diverged": 2}
+    reasons = {row["reason"].split(" at ")[0] for row in counting(bench.store) if row["state"] == "diverged"}
+    assert all("loss" in reason for reason in reasons)
+
+
+def test_skipped_combinations_are_rows_with_a_reason(bench: Bench) -> None:
+    summary = bench.run(TROUBLED, preset="skips")
+    assert summary.complete
+    assert summary.states == {"done": 6, "skipped": 2}
+    skipped = [row for row in counting(bench.store) if row["state"] == "skipped"]
+    assert {(row["lr"], row["momentum"], row["reason"]) for row in skipped} == {
+        (0.5, 0.9, "momentum is not asked about at this lr")
+    }
+    bench.run(TROUBLED, preset="skips")
+    assert len(committed(bench.store)) == 8
+
+
+def test_a_measurement_fills_its_table(bench: Bench) -> None:
+    bench.squares("")
+    seeds = {row["trial_id"]: row["seed"] for row in counting(bench.store)}
+    found = {seeds[row["trial_id"]]: row["square"] for row in counting(bench.store, "squares")}
+    assert found == {seed: seed * seed for seed in range(6)}
+
+
+def until_final(bench: Bench, orders: str) -> None:
+    """Runs until nothing is left to do; inline stops at the first error of each run."""
+    for _ in range(5):
+        if bench.squares(orders) is not None:
+            return
+
+
+def test_an_error_is_retried_then_final_and_does_not_take_its_neighbours(bench: Bench) -> None:
+    until_final(bench, "raise 1")
+    assert bench.raised == (["seed 1 was told to raise"] * 3 if bench.launcher == "inline" else [])
+    tried = attempts(bench.store)
+    assert tried[1] == ["error", "error", "failed"]
+    assert {tried[seed][-1] for seed in (0, 2, 3, 4, 5)} == {"done"}
+    assert tried[4] == tried[5] == ["done"], "another pack is not run again"
+    failed = next(row for row in counting(bench.store) if row["state"] == "failed")
+    assert "seed 1 was told to raise" in failed["reason"]
+
+
+def test_a_failed_trial_runs_again_only_when_asked(bench: Bench) -> None:
+    until_final(bench, "raise 1")
+    before = len(committed(bench.store))
+    summary = bench.run(TROUBLED, preset="squares", set={"orders": str(bench.orders)})
+    assert len(committed(bench.store)) == before
+    assert not summary.complete
+
+    bench.orders.write_text("")
+    summary = bench.run(TROUBLED, preset="squares", set={"orders": str(bench.orders)}, retry_failed=True)
+    assert summary.complete
+    assert summary.states == {"done": 6}
+    assert len(committed(bench.store)) == before + 1
+
+
+def test_time_limit_ends_what_is_not_done_and_it_is_tried_again(bench: Bench) -> None:
+    summary = bench.run(TROUBLED, preset="slow", seeds=1, time_limit_s=0.3)
+    assert attempts(bench.store) == {0: ["timed_out", "timed_out", "failed"]}
+    assert not summary.complete
+    reason = counting(bench.store)[0]["reason"]
+    assert "time limit" in reason
+
+
+def test_a_probe_added_later_is_measured_by_running_again_and_it_says_so(bench: Bench) -> None:
+    bench.run(TINY, seeds=2)
+    before = numbers(bench.store)
+    summary = bench.run(TINY, preset="probed", seeds=2)
+    assert summary.trials_run == 4
+    assert any("4 of them run again: they were not measured" in line for line in bench.said)
+    assert all(row["gradient_norm"] > 0.0 for row in counting(bench.store, "metrics"))
+    assert numbers(bench.store) == before, "a probe changes nothing of the trajectory"
+    assert bench.run(TINY, preset="probed", seeds=2).trials_run == 0
+    assert bench.run(TINY, seeds=2).trials_run == 0, "more than was asked for is enough"
+
+
+def test_plans_are_written_before_they_run_and_claims_are_locked_once(bench: Bench) -> None:
+    bench.run(CLAIMED, preset="smoke")
+    bench.run(CLAIMED, explore=True)
+    store = Store.open(bench.store)
+    assert store.locks("claimed") == ()
+    bench.run(CLAIMED)
+    bench.run(CLAIMED, seeds=9)
+    kinds = {plan.plan_id: plan.kind for plan in store.plans()}
+    assert sorted(kinds.values()) == ["confirm", "confirm", "explore", "smoke"]
+    (lock,) = store.locks("claimed")
+    assert lock["kind"] == "claims"
+    assert lock["claims"][0]["name"] == "loss_is_small"
+    assert "step = 5" in lock["claims"][0]["sql_text"]["final_loss.sql"]
+    explored = {row["seed"] for row in committed(bench.store)} - set(range(9))
+    assert explored == set(range(1_000_000, 1_000_008))
+
+
+def test_numbers_do_not_depend_on_the_launcher(bench: Bench, tmp_path: Path) -> None:
+    bench.run(TINY, seeds=2)
+    run(TINY, seeds=2, store=tmp_path / "other", launcher="inline")
+    assert numbers(bench.store) == numbers(tmp_path / "other")
+
+
+def test_a_worker_that_hangs_is_ended_and_its_neighbours_finish(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if bench.launcher == "inline":
+        pytest.skip("inline has no worker to end: interrupt it")
+    summary = bench.squares("hang 1", time_limit_s=0.1, seeds=2)
+    assert summary is not None
+    assert summary.states == {"done": 1, "failed": 1}
+    assert attempts(bench.store)[1] == ["timed_out", "timed_out", "failed"]
