@@ -37,8 +37,8 @@ class PlanStatus:
         num_planned, num_ended: Its trials, and those that need not run again.
         states: Its trials by state; "running" have live rows, "missing" have no row at all.
         packs_committed, packs_running: Its packs in the store, and those with live rows.
-        trials_per_s: Trials ended a second of late; None if no pack was committed of late.
-        left_s: Seconds left at this rate; None if it is unknown or nothing is missing.
+        trials_per_s: Trials ended a second of late; None if nothing is missing, or no pack ended of late.
+        left_s: Seconds left at this rate; None without one.
     """
 
     study: str
@@ -100,8 +100,8 @@ def plan_status(connection: duckdb.DuckDBPyConnection, plan: PlanData, now: date
     running = min(num_running, states.get(MISSING, 0))
     if running:
         states = {**states, "running": running, MISSING: states[MISSING] - running}
-    rate = _rate(packs, now)
     missing = plan.num_planned - plan.num_ended
+    rate = _rate(packs, now) if missing else None
     return PlanStatus(
         study=record.study,
         plan=record.plan_id,
@@ -112,7 +112,7 @@ def plan_status(connection: duckdb.DuckDBPyConnection, plan: PlanData, now: date
         packs_committed=len(packs),
         packs_running=packs_running,
         trials_per_s=rate,
-        left_s=missing / rate if rate and missing else None,
+        left_s=missing / rate if rate else None,
     )
 
 

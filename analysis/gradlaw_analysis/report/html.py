@@ -102,9 +102,9 @@ def _control_statement(verdict: Verdict, name: str) -> str:
 
 
 def printable(value: object) -> object:
-    """A template's value without control characters, which HTML does not allow.
+    r"""A template's value without control characters, which HTML does not allow.
 
-    >>> printable("a\\x1b[31m b")
+    >>> printable("a\x1b[31m b")
     'a[31m b'
     """
     return _CONTROL.sub("", value) if type(value) is str else value
@@ -132,7 +132,7 @@ def duration(seconds: float) -> str:
     """Seconds as text.
 
     >>> duration(0.5), duration(75.0), duration(7300.0)
-    ('0.5 s', '1 min 15 s', '2 h 2 min')
+    ('0.5 s', '1 min 15 s', '2 h 1 min')
     """
     if seconds < 60:
         return f"{seconds:.3g} s"
