@@ -10,11 +10,9 @@ import pytest
 import torch
 
 from gradlaw.engine.sampling import sampler_of
-from gradlaw.engine.streams import User
 from gradlaw.errors import ConfigurationError
 from gradlaw.pack import Training
 from gradlaw.random import Streams, streams_of
-from gradlaw.random_host import _philox_blocks
 from gradlaw.rules import SGD
 from gradlaw.schedules import Constant
 
@@ -35,18 +33,44 @@ def _rows(sampler: Any, task: Any, seed: torch.Tensor, step: int, number: int = 
     return sampler.draw(streams, task.split(streams), block, number).batch[2]
 
 
-def test_rows_with_replacement_are_the_order_stream_s(least_squares: Any) -> None:
-    """The words are taken in numpy; the fourth counter word is put in by shifting the second pair."""
+ORDER_STREAM, ORDER_USER, EPOCH_USER = 2, 1, 2  # written out: to change one changes every trial
+
+
+def _words(seed: int, step: int, user: int, count: int) -> list[int]:
+    """Philox4x32-10 of stream "order" in Python's own integers, as Salmon et al. write it."""
+    words: list[int] = []
+    for block in range((count + 3) // 4):
+        c0, c1, c2, c3, k0, k1 = block, step, 0, user, seed, ORDER_STREAM
+        for _ in range(10):
+            p0, p1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57
+            c0, c1 = (p1 >> 32) ^ c1 ^ k0, p1 & 0xFFFFFFFF
+            c2, c3 = (p0 >> 32) ^ c3 ^ k1, p0 & 0xFFFFFFFF
+            k0, k1 = (k0 + 0x9E3779B9) % 2**32, (k1 + 0xBB67AE85) % 2**32
+        words += [c0, c1, c2, c3]
+    return words[:count]
+
+
+@pytest.mark.parametrize("step", [0, 7, 63, 64, 1000])
+def test_rows_with_replacement_are_the_order_stream_s(least_squares: Any, step: int) -> None:
     task = least_squares(N)
     sampler = _sampler(task, batch_size=B)
-    packed = torch.vmap(lambda seed: _rows(sampler, task, seed, 7))(torch.arange(3))
+    packed = torch.vmap(lambda seed: _rows(sampler, task, seed, step))(torch.arange(3))
     for seed in range(3):
-        words = Streams(torch.tensor(seed), torch.tensor(7), 0, int(User.ORDER)).words("order", B)
-        assert torch.equal(packed[seed], (words * N) >> 32)
-        assert torch.equal(packed[seed], _rows(sampler, task, torch.tensor(seed), 7))
-    # without the user's word the draw is another: the engine's users really are apart
-    plain = _philox_blocks(0, 1, 7, 0, (0, 2)).reshape(-1)[:B].astype(np.int64)
-    assert not np.array_equal(packed[0].numpy(), (plain * N) >> 32)
+        expected = [word * N >> 32 for word in _words(seed, step, ORDER_USER, B)]
+        assert packed[seed].tolist() == expected
+        assert torch.equal(packed[seed], _rows(sampler, task, torch.tensor(seed), step))
+
+
+@pytest.mark.parametrize("step", [0, 5, 6, 20])
+def test_rows_by_epochs_are_the_order_stream_s(least_squares: Any, step: int) -> None:
+    task = least_squares(N)
+    sampler = _sampler(task, batch_size=B, sampling="epoch")
+    epoch, position = divmod(step, N // B)
+    words = _words(11, epoch, EPOCH_USER, 2 * N)
+    keys = [((words[2 * i] & 0x3FFFFFFF) << 32) | words[2 * i + 1] for i in range(N)]
+    order = sorted(range(N), key=keys.__getitem__)
+    rows = _rows(sampler, task, torch.tensor(11), step)
+    assert rows.tolist() == order[B * position : B * position + B]
 
 
 def test_draws_are_spread_evenly_and_fresh_ones_differ(least_squares: Any) -> None:
