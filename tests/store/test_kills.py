@@ -75,9 +75,9 @@ def test_killed_while_compacting(point: str, tmp_path: Path, driver: ModuleType)
 def test_killed_at_random_times(tmp_path: Path, driver: ModuleType) -> None:
     path, draw, num, kills = tmp_path / "store", random.Random(7), 0, 0
     start_s = timed(lambda: driver.spawn(path, "run", 0, 4).wait(60))
-    work_s = timed(lambda: driver.drive(tmp_path / "other", 32, 4))
+    work_s = timed(lambda: driver.drive(tmp_path / "other", 20, 4))
     for _ in range(20):
-        num += 32  # always as much work again as one kill can interrupt
+        num += 20  # always as much work again as one kill can interrupt
         child = driver.spawn(path, "run", num, 4)
         time.sleep(0.9 * start_s + draw.uniform(0.0, 0.9) * work_s)
         child.kill()

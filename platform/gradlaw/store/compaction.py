@@ -76,7 +76,8 @@ def compact(store: Store, *, keep_s: float = KEEP_S, part_bytes: int = PART_BYTE
     if fresh or _waiting(files, resolved, keep_s):
         parts = _Merge(files, resolved.generation + 1, part_bytes).run(resolved.units, named)
         if _publish(files, resolved.generation + 1, parts):
-            generation, merged = resolved.generation + 1, len(fresh)
+            packs = {PackKey(*pack) for part in parts for pack in part["packs"]}
+            generation, merged = resolved.generation + 1, sum(unit.packs <= packs for unit in fresh)
     deleted = _clean(files, keep_s) + sweep_live(files)
     return Compaction(generation=generation, merged=merged, deleted=deleted, set_aside=tuple(named))
 
@@ -192,7 +193,8 @@ class _Merge:
         )
         keys = [name for name in ("trial_id", "pack_id", "attempt", "step") if name in rows.column_names]
         rows = rows.sort_by([(name, "ascending") for name in keys])
-        schema = rows.schema.with_metadata(footer())
+        # Nullable, because a column that some packs lack is missing in the others' rows.
+        schema = pa.schema([field.with_nullable(True) for field in rows.schema], footer())
         key = paths.generation_file(self._generation, self._token, len(self._parts) - 1, table)
         with self._files.sink() as sink:
             with open_writer(sink, schema) as writer:
@@ -212,7 +214,7 @@ def _load(files: LocalFiles, file: DataFile) -> pa.Table:
         data = files.read(file.key)
         if file.sha256 and hashlib.sha256(data).hexdigest() != file.sha256:
             raise DamagedError(file.key, "its content is not what was committed (digest)")
-        return read_bytes(data, file.key)[0]
+        return read_bytes(data)[0]
     except FileNotFoundError as error:
         raise DamagedError(file.key, "it is missing") from error
     except StoreError as error:

@@ -168,13 +168,14 @@ class Sink:
                 self._file.flush()
                 if durable:
                     os.fsync(self._file.fileno())
+                new_folder = not target.parent.exists()
                 target.parent.mkdir(parents=True, exist_ok=True)
                 try:
                     os.link(self._path, target)
                 except FileExistsError:
                     return False
                 if durable:
-                    _sync_folders(target.parent, self._root)
+                    _sync_folders(target.parent, self._root if new_folder else target.parent)
         finally:
             self.discard()
         return True
@@ -193,14 +194,14 @@ class Sink:
         self.discard()
 
 
-def _sync_folders(folder: Path, root: Path) -> None:
-    """Puts a new name on disk: its folder, and the folders above that may be new as well."""
+def _sync_folders(folder: Path, last: Path) -> None:
+    """Puts a new name on disk: in its folder, and in those above it up to ``last``."""
     while True:
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-        if folder == root or folder == folder.parent:
+        if folder in (last, folder.parent):
             return
         folder = folder.parent

@@ -65,7 +65,7 @@ def read_footer(schema: pa.Schema) -> dict[str, Any]:
             entries[name.decode().removeprefix(_PREFIX)] = json.loads(value)
     version = entries.get("schema_version")
     if version != SCHEMA_VERSION:
-        msg = f"not a file of this store: schema version {version}, allowed {SCHEMA_VERSION}"
+        msg = f"it is not a file of this store: schema version {version}, allowed {SCHEMA_VERSION}"
         raise SchemaError(msg)
     return entries
 
@@ -94,11 +94,11 @@ def to_bytes(rows: pa.Table, **entries: object) -> bytes:
     return bytes(sink.getvalue())
 
 
-def read_bytes(data: bytes, name: str) -> tuple[pa.Table, dict[str, Any]]:
+def read_bytes(data: bytes) -> tuple[pa.Table, dict[str, Any]]:
     """Rows and footer of a file in memory, every page's checksum verified.
 
     Raises:
-        StoreError: If it is not Parquet, is damaged, or is not a file of this store; says why.
+        StoreError: If it is not Parquet, is damaged, or is not a file of this store; says why, not which.
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
@@ -107,5 +107,5 @@ def read_bytes(data: bytes, name: str) -> tuple[pa.Table, dict[str, Any]]:
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, SchemaError):
             raise
-        msg = f"{name} is not a readable Parquet file: {error}"
+        msg = f"it is not a readable Parquet file: {error}"
         raise StoreError(msg) from error

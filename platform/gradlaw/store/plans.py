@@ -101,11 +101,11 @@ def read_plan(files: LocalFiles, plan_id: str) -> tuple[PlanRecord, pa.Table]:
 
 
 def _read(files: LocalFiles, key: str) -> tuple[PlanRecord, pa.Table]:
-    rows, entries = read_bytes(files.read(key), files.location(key))
     try:
+        rows, entries = read_bytes(files.read(key))
         document = dict(entries["plan"])
         created_at = datetime.fromisoformat(document.pop("created_at"))
         return PlanRecord(**document, created_at=created_at), rows.cast(PLAN_SCHEMA)
-    except (KeyError, TypeError, ValueError) as error:
-        msg = f"{files.location(key)} holds no plan: {error!r}; move it out of the store"
+    except (StoreError, KeyError, TypeError, ValueError) as error:
+        msg = f"{files.location(key)} holds no plan ({error}); move it out of the store"
         raise StoreError(msg) from error

@@ -152,7 +152,7 @@ class _Resolution:
             generation=numbers[0] if numbers else 0,
             units=tuple(self._units),
             live=tuple(key for key in sorted(self._running(live)) if self._is_parquet(key)),
-            set_aside=tuple(self._set_aside),
+            set_aside=tuple(dict.fromkeys(self._set_aside)),
         )
 
     def _tables(self) -> dict[str, Entry]:
@@ -222,7 +222,7 @@ class _Resolution:
 
     def _load(self, key: str) -> tuple[pa.Table, dict[str, Any]]:
         try:
-            return read_bytes(self._files.read(key), key)
+            return read_bytes(self._files.read(key))
         except FileNotFoundError as error:
             raise DamagedError(key, "it is missing") from error
         except StoreError as error:

@@ -77,7 +77,7 @@ class Store:
         try:
             document = json.loads(self.files.read(paths.STORE))
             version = document["schema_version"]
-        except (FileNotFoundError, NotADirectoryError) as error:
+        except FileNotFoundError as error:
             msg = f"{self.path} is not a store: it has no {paths.STORE}; name another folder, or run a study"
             raise StoreError(msg) from error
         except (ValueError, KeyError, TypeError) as error:
