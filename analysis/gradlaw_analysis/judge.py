@@ -69,7 +69,7 @@ def _examine(folder: StudyFolder, claim: Claim, plan: PlanData) -> _Examined:
             gate = _count(claim.gate, plan, plan.rows(gate_sql(plan.scope, gate_text), claim.gate.sql))
         statement = bind(folder.sql(claim.sql), claim.parameters, claim.sql)
         sql = sample_sql(plan.scope, statement, gate_text)
-        effect = _effect(claim, claim, plan.rows(sql, claim.sql))
+        effect = _effect(claim, claim, plan, sql)
     except (ClaimError, UnknownNameError) as error:
         faults.append(str(error))
     controls = {control.name: _control(folder, claim, control, plan, faults) for control in claim.controls}
@@ -79,8 +79,18 @@ def _examine(folder: StudyFolder, claim: Claim, plan: PlanData) -> _Examined:
     return _Examined(evidence=evidence, gate=gate, sql=sql, faults=tuple(faults))
 
 
-def _effect(claim: Claim, part: Claim | Control, sample: pd.DataFrame) -> Effect | None:
-    return None if sample.empty else evaluate(part.test, sample, rng=claim_rng(claim))
+def _effect(claim: Claim, part: Claim | Control, plan: PlanData, sql: str) -> Effect | None:
+    sample = plan.rows(sql, part.sql)
+    if sample.empty:
+        return None
+    strange = set(sample["seed"].dropna()) - set(plan.seeds) if "seed" in sample.columns else set()
+    if strange:
+        msg = (
+            f"{part.sql}: got seed {min(strange)}, allowed the {len(plan.seeds)} seeds of the plan as they "
+            "are: seeds are the unit, and rows of one seed are not independent; select trials.seed"
+        )
+        raise ClaimError(msg)
+    return evaluate(part.test, sample, rng=claim_rng(claim))
 
 
 def _count(gate: Gate, plan: PlanData, rows: pd.DataFrame) -> GateCount:
@@ -103,7 +113,7 @@ def _control(
 ) -> Effect | None:
     try:
         statement = bind(folder.sql(control.sql), control.parameters, control.sql)
-        return _effect(claim, control, plan.rows(sample_sql(plan.scope, statement), control.sql))
+        return _effect(claim, control, plan, sample_sql(plan.scope, statement))
     except (ClaimError, UnknownNameError) as error:
         faults.append(f"control {control.name}: {error}")
         return None

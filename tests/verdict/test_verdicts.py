@@ -103,6 +103,18 @@ def test_a_claim_that_fails_keeps_no_other_from_its_verdict(verdicts: dict[str, 
     assert "no_such_table" in reason
 
 
+def test_rows_are_not_passed_off_as_seeds(
+    opened: OpenStore, judged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import judged.claims as declared
+
+    claims = [replace(c, sql="pseudo.sql") if c.sql == "wide.sql" else c for c in declared.CLAIMS]
+    monkeypatch.setattr(declared, "CLAIMS", tuple(claims))
+    verdict = by_name(opened.verdicts([judged], record=False))["wide_is_zero"]
+    assert verdict.verdict is Outcome.NO_DATA
+    assert "pseudo.sql: got seed 8, allowed the 6 seeds of the plan" in str(verdict.reason)
+
+
 def test_json_holds_what_is_promised_and_no_nan(verdicts: dict[str, Verdict]) -> None:
     for verdict in verdicts.values():
         document = json.loads(json.dumps(verdict.document(), allow_nan=False))
@@ -213,6 +225,7 @@ def test_restricted_sql_sees_one_plan(opened: OpenStore, judged: Path) -> None:
     assert isinstance(opened.sql("SELECT $a AS a", {"a": 1}), pd.DataFrame)
 
 
+@pytest.mark.slow
 def test_verdicts_and_reports_need_neither_torch_nor_ray(
     judged_store: Path, judged: Path, tmp_path: Path
 ) -> None:

@@ -91,7 +91,7 @@ def _axis(zones: Zones, estimate: float | None, interval: Span | None, *, standa
 
 def _ticks(low: float, high: float) -> list[float]:
     """Three to seven round numbers inside the axis."""
-    raw = (high - low) / 5
+    raw = (high - low) / 6
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(nice * power for nice in _NICE if nice * power >= raw * 0.999)
     first, last = math.ceil(low / step), math.floor(high / step)

@@ -25,6 +25,10 @@ MAX_SVG_BYTES = 600_000
 
 # Colours that no palette has: each stands for one that follows the reader's light or dark scheme.
 _INK, _GRID, _PAPER = "#010203", "#040506", "#070809"
+# Besides them, black and the two greys that seaborn writes whatever the theme says.
+_VARIABLES = {
+    _INK: "ink", _GRID: "grid", _PAPER: "paper", "#000000": "ink", "#262626": "ink", "#333333": "ink",
+}  # fmt: skip
 _STYLE = (
     "<style>:root{--ink:#1f2328;--grid:#dfe3e8;--paper:#ffffff}"
     "@media (prefers-color-scheme: dark){:root{--ink:#d5dae1;--grid:#343b45;--paper:#171a20}}"
@@ -108,7 +112,7 @@ def _svg(figure: Canvas) -> bytes:
     figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    for colour, variable in ((_INK, "ink"), (_GRID, "grid"), (_PAPER, "paper")):
+    for colour, variable in _VARIABLES.items():
         text = text.replace(colour, f"var(--{variable})")
     opening = text.index(">") + 1
     return (text[:opening] + _STYLE + text[opening:]).encode()

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gradlaw.errors import UnknownNameError
+from gradlaw_analysis.judge import SMOKE
 from gradlaw_analysis.report.words import (
     STYLES,
     estimate_text,
@@ -70,6 +71,10 @@ def _study_lines(verdicts: Sequence[Verdict]) -> Iterable[Text]:
     first = verdicts[0]
     heading = f"{first.study}, plan {first.plan}: {first.num_trials:,} of {first.num_planned:,} trials"
     yield Text(_printable(heading), style="bold")
+    notes = [_notes(verdict) for verdict in verdicts]
+    shared = [note for note in notes[0] if len(notes) > 1 and all(note in other for other in notes)]
+    for note in shared:  # what holds of every claim is said once
+        yield from _wrapped(note, "yellow", indent=2)
     cells = [_cells(verdict) for verdict in verdicts]
     widths = [max(map(len, column)) for column in zip(_HEADINGS, *cells, strict=True)]
     # Names too long for one line: they get one of their own, so that nothing is cut.
@@ -77,12 +82,15 @@ def _study_lines(verdicts: Sequence[Verdict]) -> Iterable[Text]:
     if alone:
         widths[_CLAIM] = 0
     yield _row(("verdict", "" if alone else "claim", *_HEADINGS[2:]), widths, "dim")
-    for verdict, row in zip(verdicts, cells, strict=True):
+    for verdict, row, own in zip(verdicts, cells, notes, strict=True):
         if alone:
             yield Text(row[_CLAIM], style="bold")
             row = (row[0], "", *row[2:])
         yield _row(row, widths, STYLES[verdict.verdict])
-        yield from _notes(verdict)
+        yield from _wrapped(verdict.claim.statement, "dim")
+        for note in own:
+            if note not in shared:
+                yield from _wrapped(note, "yellow")
 
 
 def _cells(verdict: Verdict) -> tuple[str, ...]:
@@ -107,18 +115,19 @@ def _row(cells: Sequence[str], widths: Sequence[int], style: str) -> Text:
     return line
 
 
-def _notes(verdict: Verdict) -> Iterable[Text]:
-    yield from _wrapped(verdict.claim.statement, "dim")
+def _notes(verdict: Verdict) -> list[str]:
+    notes = []
     if verdict.reason:
-        yield from _wrapped(f"{'* exploratory: ' if verdict.exploratory else ''}{verdict.reason}", "yellow")
-    if not verdict.declared_before_data:
-        yield from _wrapped("not declared before data: no lock older than it holds this claim", "yellow")
+        notes.append(f"{'* exploratory: ' if verdict.exploratory else ''}{verdict.reason}")
+    if not verdict.declared_before_data and verdict.kind != SMOKE:
+        notes.append("not declared before data: no lock older than it holds this claim")
+    return notes
 
 
-def _wrapped(text: str, style: str) -> Iterable[Text]:
-    for line in textwrap.wrap(
-        " ".join(_printable(text).split()), WIDTH, initial_indent="    ", subsequent_indent="    "
-    ):
+def _wrapped(text: str, style: str, indent: int = 4) -> Iterable[Text]:
+    blank = " " * indent
+    flat = " ".join(_printable(text).split())
+    for line in textwrap.wrap(flat, WIDTH, initial_indent=blank, subsequent_indent=blank):
         yield Text(line, style=style)
 
 
