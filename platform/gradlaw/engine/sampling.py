@@ -70,7 +70,9 @@ class Sampler:
             return split.train[self._independent(streams, split.train.shape[0], number)]
         if self.batch_size == 0:
             return split.train
-        return split.train[block[streams.step % self.block_steps]]
+        # a scalar index would be taken to the host; a vector of one is not
+        position = (streams.step % self.block_steps).reshape(1)
+        return split.train[block.index_select(0, position)[0]]
 
     def _independent(self, streams: Streams, num_train: int, draw: int) -> Tensor:
         size = self.batch_size or num_train
