@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -94,8 +94,12 @@ def to_bytes(rows: pa.Table, **entries: object) -> bytes:
     return bytes(sink.getvalue())
 
 
-def read_bytes(data: bytes) -> tuple[pa.Table, dict[str, Any]]:
-    """Rows and footer of a file in memory, every page's checksum verified.
+def read_bytes(data: bytes, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, Any]]:
+    """Rows and footer of a file in memory; the checksum of every page that is read is verified.
+
+    Args:
+        data: The file.
+        columns: Columns to read; None: all.
 
     Raises:
         StoreError: If it is not Parquet, is damaged, or is not a file of this store; says why, not which.
@@ -103,7 +107,7 @@ def read_bytes(data: bytes) -> tuple[pa.Table, dict[str, Any]]:
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         entries = read_footer(file.schema_arrow)
-        return file.read(), entries
+        return file.read(columns if columns is None else list(columns), use_threads=False), entries
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, SchemaError):
             raise

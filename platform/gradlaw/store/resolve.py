@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -187,7 +187,7 @@ class _Resolution:
         self._check(listed)
         unit = self._cache.units.get(trials.key)
         if unit is None:
-            rows, _ = self._load(trials.key)
+            rows, _ = self._load(trials.key, INDEX_COLUMNS)
             unit = Unit(study=part["study"], packs=packs, files=listed, index=_index(trials.key, rows))
             self._cache.units[trials.key] = unit
         return unit
@@ -206,7 +206,8 @@ class _Resolution:
         self._take(unit)
 
     def _commit(self, key: str, name: paths.DataKey) -> Unit:
-        rows, entries = self._load(key)
+        # Its digest is nowhere, so that all of it is read where it is to be verified.
+        rows, entries = self._load(key, None if self._verify else INDEX_COLUMNS)
         commit = entries.get("commit")
         if commit is None or (commit["study"], commit["pack_id"], commit["attempt"]) != (
             name.study,
@@ -220,9 +221,9 @@ class _Resolution:
             study=name.study, packs=frozenset({name.pack}), files=(own, *listed), index=_index(key, rows)
         )
 
-    def _load(self, key: str) -> tuple[pa.Table, dict[str, Any]]:
+    def _load(self, key: str, columns: Sequence[str] | None) -> tuple[pa.Table, dict[str, Any]]:
         try:
-            return read_bytes(self._files.read(key))
+            return read_bytes(self._files.read(key), columns)
         except FileNotFoundError as error:
             raise DamagedError(key, "it is missing") from error
         except StoreError as error:
