@@ -2,8 +2,8 @@
 
 Margins of the slopes (0.01), of the kurtosis and of B_simple (10%) are those a wrong law would miss: with
 N = 1,617 the slope without replacement is -0.522 if its correction is forgotten, so that a margin of 0.05
-would support both. The remaining margins, and every ``sd``, come from six exploratory seeds (1,000,000 and
-above; two for the loss floor), rounded up by half or more; no confirming seed was looked at.
+would support both. The remaining margins, and every ``sd``, come from exploratory seeds alone (1,000,000
+and above: six for the noise, four for curvature and loss floor), rounded up; no confirming seed was seen.
 """
 
 from __future__ import annotations

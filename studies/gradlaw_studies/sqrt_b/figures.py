@@ -8,7 +8,6 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns  # type: ignore[import-untyped]  # seaborn ships no types
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import LogLocator, ScalarFormatter
 
 from gradlaw.figure import Figure
 
@@ -46,10 +45,8 @@ def draw_noise(rows: pd.DataFrame) -> Canvas:
                 (dots,) = ax.plot(part["batch_size"], part["std"], "o", color=colour, markersize=4)
                 (line,) = ax.plot(part["batch_size"], part["std_exact"], "-", color=colour, linewidth=1)
                 entries[f"{phase}, measured"], entries[f"{phase}, exact"] = dots, line
-            ax.set(xscale="log", yscale="log")
-            ax.xaxis.set_major_locator(LogLocator(base=2, numticks=6))
-            ax.xaxis.set_major_formatter(ScalarFormatter())
-            ax.minorticks_off()
+            ax.set_xscale("log", base=2)
+            ax.set_yscale("log")
             ax.set_title(LABELS.get(task, task) if row == 0 else "")
             ax.set_ylabel(f"std of {quantity}" if column == 0 else "")
             ax.set_xlabel("batch size B" if row == len(QUANTITIES) - 1 else "")
