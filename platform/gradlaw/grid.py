@@ -171,7 +171,9 @@ class _GridExpansion:
         grid = self._grid
         changed = {name: value for name, value in values.items() if value != self._declared[name].default}
         if is_measurement(grid.task):
-            trial = Trial(task=_versioned(grid.task), hyperparameters=changed, seed=seed)
+            trial = Trial(
+                task=_versioned(grid.task), hyperparameters=changed, seed=seed, data_digest=data_digest
+            )
         else:
             trial = Trial(
                 task=_versioned(grid.task),
