@@ -190,6 +190,8 @@ class OpenStore:
         if studies is not None:
             yield from map(find_study, studies)
             return
+        if plan is not None and plan not in {record.plan_id for record in catalog.plans}:
+            raise UnknownNameError(plan, kind="plan", known=[record.plan_id for record in catalog.plans])
         for name in sorted({record.study for record in catalog.plans if plan in (None, record.plan_id)}):
             try:
                 yield find_study(name)

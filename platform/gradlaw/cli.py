@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 something failed, or a claim is refuted under ``--strict``
 from __future__ import annotations
 
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,8 +20,8 @@ from gradlaw.settings import parse_settings
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
-    help="From a claim about how networks learn to a verdict with an honest interval.",
 )
 notes = Console(stderr=True, highlight=False)
 
@@ -28,6 +29,16 @@ DEFAULT_STORE = Path("results")
 StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the store.")]
 StudiesArgument = Annotated[list[str] | None, typer.Argument(help="Studies; all that have a plan, if none.")]
 PlanOption = Annotated[str | None, typer.Option("--plan", help="Id of a plan; the newest, if none.")]
+
+
+@app.callback()
+def gradlaw(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """From a claim about how networks learn to a verdict with an honest interval."""
+    if version:
+        typer.echo(metadata.version("gradlaw"))
+        raise typer.Exit
 
 
 @app.command()
@@ -111,12 +122,13 @@ def sql(
         Literal["table", "csv", "json", "parquet", "markdown"], typer.Option("--format")
     ] = "table",
     out: Annotated[Path | None, typer.Option(help="File to write instead of stdout.")] = None,
+    plan: Annotated[str | None, typer.Option("--plan", help="See the trials of this plan alone.")] = None,
     time_limit_s: Annotated[float, typer.Option(help="Seconds the query may take.")] = 60.0,
 ) -> None:
     """Query the store, safely, while it fills."""
     from gradlaw_analysis import open_store
 
-    open_store(store).write_sql(statement, file_format=format_, out=out, wall_s=time_limit_s)
+    open_store(store).write_sql(statement, file_format=format_, out=out, wall_s=time_limit_s, plan=plan)
 
 
 @app.command()
@@ -128,9 +140,8 @@ def verdicts(
     strict: Annotated[bool, typer.Option(help="Exit 1 if a claim is refuted.")] = False,
 ) -> None:
     """What the claims of a plan come to."""
-    from gradlaw_analysis.report.terminal import write_verdicts
-
     from gradlaw_analysis import open_store
+    from gradlaw_analysis.report.terminal import write_verdicts
 
     found = open_store(store).verdicts(studies or None, plan=plan)
     write_verdicts(found, format_)
