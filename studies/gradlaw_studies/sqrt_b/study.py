@@ -78,7 +78,7 @@ DEMO = Preset(
 )
 
 PAPER = Preset(
-    doc="forty seeds, 10,000 draws a batch size, MLPs up to 64 units, more steps: an hour on two cores, estimated",
+    doc="forty seeds, 10,000 draws a batch size, wider MLPs, more steps: an hour on two cores, estimated",
     grids=(
         *noise_grids(
             SquareRootLaw(num_draws=10_000, kurtosis_draws=400_000, num_partitions=1024, num_directions=8),
