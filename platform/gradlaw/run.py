@@ -118,7 +118,7 @@ def run(
     launcher = make_launcher(options.launcher, address=options.address)
     folder = find_study(study)
     plan = make_plan(folder.study, preset, overrides=set, seeds=seeds, explore=explore)
-    if plan.kind is PlanKind.CONFIRM:
+    if plan.kind is PlanKind.CONFIRM and folder.claims:
         check_claims(folder.claims, plan.declared_seeds)
     return _Run(folder, plan, Store.create(store), launcher, options).go()
 
@@ -310,7 +310,7 @@ def describe_plan(
     """What a run would do, in lines, checked as a run is; nothing is written."""
     folder = find_study(study)
     plan = make_plan(folder.study, preset, overrides=set, seeds=seeds, explore=explore)
-    if plan.kind is PlanKind.CONFIRM:
+    if plan.kind is PlanKind.CONFIRM and folder.claims:
         check_claims(folder.claims, plan.declared_seeds)
     index = Store.open(store).index() if Path(store).exists() else {}
     pending = missing_packs(plan, index)

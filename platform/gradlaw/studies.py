@@ -94,15 +94,29 @@ class StudyFolder:
 def _import(module: str, folder: Path) -> ModuleType:
     """Imports a module of a study, whose parent folder may have to be made importable first."""
     package = module.split(".", 1)[0]
-    if package == folder.name and importlib.util.find_spec(package) is None:
+    if package == folder.name and folder.resolve() not in _locations(package):
         sys.path.append(str(folder.parent))
         importlib.invalidate_caches()
+        if folder.resolve() not in _locations(package):
+            raise _taken(package, folder, _locations(package)[0])
     loaded = importlib.import_module(module)
     file = Path(loaded.__file__ or "")
     if file.resolve().parent != folder.resolve():
-        msg = f"study {folder}: the name {package!r} is already that of {file.parent}; rename the folder"
-        raise UsageError(msg)
+        raise _taken(package, folder, file.parent)
     return loaded
+
+
+def _locations(package: str) -> list[Path]:
+    """Folders, or the file, that a name is imported from; several for a package without ``__init__``."""
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return []
+    found = spec.submodule_search_locations or [spec.origin or package]
+    return [Path(item).resolve() for item in found]
+
+
+def _taken(package: str, folder: Path, holder: Path) -> UsageError:
+    return UsageError(f"study {folder}: the name {package!r} is already that of {holder}; rename the folder")
 
 
 def find_studies() -> dict[str, StudyFolder]:

@@ -1,0 +1,157 @@
+"""Drivers killed by SIGKILL: the next run ends with exactly the planned trials, each once, bit for bit.
+
+The launcher is ``inline`` here, so that driver and worker die together; ``test_ray_kills`` kills them apart.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+from drivers import Drivers
+from held import committed, counting, numbers
+
+pytestmark = pytest.mark.slow
+
+Curves = dict[tuple[int, float], list[tuple[object, ...]]]
+Tiny = Callable[[int], str]
+Undisturbed = Callable[[int], Curves]
+WRITER_POINTS = ("flush", "between_files", "before_commit", "after_commit")
+SEEDS = 6
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    drivers: Drivers, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[int], Curves]:
+    """The curves of runs that nobody disturbed, by the width of their packs."""
+    found: dict[int, Curves] = {}
+
+    def curves(width: int) -> Curves:
+        if width not in found:
+            store = tmp_path_factory.mktemp("undisturbed") / "store"
+            assert drivers.run(study=tiny(width), store=str(store), how={"seeds": 10}) == 0
+            found[width] = numbers(store)
+        return found[width]
+
+    return curves
+
+
+def assert_whole(store: Path, seeds: int, undisturbed: Undisturbed) -> None:
+    """Every planned trial once, done, with all its rows once, equal to those of an undisturbed run."""
+    rows = counting(store)
+    assert sorted((row["seed"], row["lr"]) for row in rows) == [
+        (seed, lr) for seed in range(seeds) for lr in (0.05, 0.2)
+    ]
+    assert {row["state"] for row in rows} == {"done"}
+    curves = numbers(store)
+    for row in rows:
+        key = (row["seed"], row["lr"])
+        assert curves[key] == undisturbed(row["pack_width"])[key]
+
+
+@pytest.mark.parametrize("point", WRITER_POINTS)
+def test_killed_at_a_point_of_the_writer(
+    point: str,
+    drivers: Drivers,
+    tiny: Tiny,
+    tmp_path: Path,
+    undisturbed: Undisturbed,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Killed the 1st, 2nd and 3rd time it gets there; of a pack, all rows or none are seen."""
+    kills = 0
+    for number in (1, 2, 3):
+        store = tmp_path / f"store{number}"
+        fault = {"GRADLAW_FAULT": f"{point}:{number}"}
+        code = drivers.run(study=tiny(4), store=str(store), how={"seeds": SEEDS}, env=fault)
+        assert code == -signal.SIGKILL
+        kills += 1
+        num_packs = len({row["pack_id"] for row in committed(store)})
+        if point != "flush":
+            assert num_packs == number - (point != "after_commit")
+        assert len(committed(store)) == 4 * num_packs
+        assert drivers.run(study=tiny(4), store=str(store), how={"seeds": SEEDS}) == 0
+        assert_whole(store, SEEDS, undisturbed)
+        assert len(committed(store)) == 2 * SEEDS, "what was committed is not run again"
+    record_property(f"kills {point}", kills)
+
+
+@pytest.mark.parametrize(
+    "point", ["compaction_before_manifest", "compaction_after_manifest", "compaction_between_deletes"]
+)
+def test_killed_during_compaction(
+    point: str,
+    drivers: Drivers,
+    tiny: Tiny,
+    tmp_path: Path,
+    undisturbed: Undisturbed,
+    record_property: Callable[[str, object], None],
+) -> None:
+    store = tmp_path / "store"
+    kills = 0
+    for seeds in (4, 6, 8, 10):  # what is merged is deleted two generations later
+        assert drivers.run(study=tiny(4), store=str(store), how={"seeds": seeds}) == 0
+        fault = (
+            {"GRADLAW_FAULT": f"{point}:{1 + seeds % 3}"}
+            if "deletes" in point
+            else {"GRADLAW_FAULT": f"{point}:1"}
+        )
+        kills += drivers.run(store=str(store), compact=0.0, env=fault) == -signal.SIGKILL
+        assert_whole(store, seeds, undisturbed)
+        assert drivers.run(store=str(store), compact=0.0) == 0
+        assert_whole(store, seeds, undisturbed)
+    assert kills >= (2 if "deletes" in point else 4)
+    record_property(f"kills {point}", kills)
+
+
+def test_killed_at_random_moments(
+    drivers: Drivers,
+    tiny: Tiny,
+    tmp_path: Path,
+    undisturbed: Undisturbed,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Killed again and again until a run gets through between two kills."""
+    moments = random.Random(7)
+    kills = 0
+    for round_ in range(8):
+        store = tmp_path / f"store{round_}"
+        for attempt in count():
+            pid = drivers.start(study=tiny(4), store=str(store), how={"seeds": SEEDS})
+            time.sleep(moments.uniform(0.02, 0.1 + 0.2 * attempt))
+            if drivers.kill(pid) == 0:
+                break
+            kills += 1
+        assert_whole(store, SEEDS, undisturbed)
+    assert kills >= 12, kills
+    record_property("kills at random", kills)
+
+
+@pytest.mark.parametrize("killed", [None, "first", "second"])
+def test_two_drivers_with_overlapping_packs(
+    killed: str | None, drivers: Drivers, tiny: Tiny, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    """Seeds 0-5 in packs of 3 and seeds 0-9 in packs of 4, at once, in one store."""
+    moments = random.Random(11)
+    for round_ in range(3):
+        store = tmp_path / f"store{round_}"
+        first = drivers.start(study=tiny(3), store=str(store), how={"seeds": 6})
+        second = drivers.start(study=tiny(4), store=str(store), how={"seeds": 10})
+        if killed:
+            time.sleep(moments.uniform(0.05, 0.6))
+            drivers.kill(first if killed == "first" else second)
+        codes = [drivers.wait(pid) for pid, name in ((first, "first"), (second, "second")) if name != killed]
+        assert set(codes) == {0}
+        if killed:
+            assert drivers.run(study=tiny(4), store=str(store), how={"seeds": 10}) == 0
+        assert_whole(store, 10, undisturbed)
+        before = len(committed(store))
+        for width, seeds in ((3, 6), (4, 10)):
+            assert drivers.run(study=tiny(width), store=str(store), how={"seeds": seeds}) == 0
+        assert len(committed(store)) == before, "nothing is missing for either"
