@@ -147,3 +147,14 @@ def test_what_is_no_store(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="a file stands where a folder should be"):
         Store.open(tmp_path / "notes.txt")
     assert Store.create(tmp_path / "a" / "b").index() == {}
+
+
+def test_a_relative_path_stays_the_same_folder_in_a_worker_that_stands_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    store = Store.create("results")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert Store.open(store.path).path == tmp_path / "results"
+    assert store.index() == {}

@@ -35,7 +35,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # workers have a working folder of their own
         self.files = LocalFiles(self.path)
         self._cache = Cache()
         self._check_version()

@@ -1,0 +1,27 @@
+"""The command line as a user meets it: in a process of its own, from a folder of one's own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TINY = Path(__file__).parents[1] / "fixtures" / "studies" / "tiny"
+
+
+def gradlaw(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command in a folder."""
+    command = [sys.executable, "-m", "gradlaw.cli", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.slow
+def test_ray_fills_a_store_named_relative_to_where_one_stands(tmp_path: Path) -> None:
+    ran = gradlaw(tmp_path, "run", str(TINY), "--preset", "smoke", "--store", "results")
+    assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
+    asked = gradlaw(
+        tmp_path, "sql", "SELECT state, count(*) AS n FROM trials GROUP BY ALL", "--format", "json",
+        "--store", "results",
+    )  # fmt: skip
+    assert json.loads(asked.stdout) == [{"state": "done", "n": 2}]
