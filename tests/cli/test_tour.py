@@ -1,6 +1,7 @@
 """The command line as a user meets it: in a process of its own, from a folder of one's own."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ TINY = Path(__file__).parents[1] / "fixtures" / "studies" / "tiny"
 def gradlaw(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs the command in a folder."""
     command = [sys.executable, "-m", "gradlaw.cli", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    alone = {**os.environ, "RAY_ADDRESS": "local"}  # no cluster that another test holds
+    return subprocess.run(
+        command, cwd=folder, env=alone, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 @pytest.mark.slow
