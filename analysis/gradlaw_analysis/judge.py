@@ -37,7 +37,7 @@ def judge(folder: StudyFolder, plan: PlanData, locks: Sequence[Mapping[str, Any]
     decisions = decide(
         [item.evidence for item in examined],
         num_seeds=len(plan.seeds),
-        declared_seeds=plan.record.declared_seeds,
+        declared_seeds=plan.declared_seeds,
     )
     return tuple(
         _verdict(
@@ -170,6 +170,6 @@ def _reason(item: _Examined, decision: Decision, plan: PlanData) -> str | None:
     if record.kind != CONFIRM:
         reasons.append(f"a plan of kind {record.kind} decides nothing")
     elif decision.exploratory:
-        looks = ", ".join(map(str, item.evidence.claim.looks or (record.declared_seeds,)))
+        looks = ", ".join(map(str, item.evidence.claim.looks or (plan.declared_seeds,)))
         reasons.append(f"{len(plan.seeds)} seeds are no declared look (declared: {looks})")
     return "; ".join(reasons) or None

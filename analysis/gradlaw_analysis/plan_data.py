@@ -30,6 +30,14 @@ FROM temp.plans AS p LEFT JOIN temp.trials AS t USING (trial_id)
 WHERE p.plan_id = $plan_id
 """
 
+_DECLARED = """
+-- one row: the seeds declared by the oldest deciding plan that holds a trial of this plan
+SELECT declared_seeds FROM temp.plans
+WHERE study = $study AND kind = 'confirm'
+AND trial_id IN (SELECT trial_id FROM temp.plans WHERE plan_id = $plan_id)
+ORDER BY created_at, plan_id LIMIT 1
+"""
+
 
 class PlanData:
     """A plan, read at one moment.
@@ -66,6 +74,17 @@ class PlanData:
     def num_ended(self) -> int:
         """Trials of the plan that need not run again."""
         return int(self.trials["ended"].sum())
+
+    @cached_property
+    def declared_seeds(self) -> int:
+        """Number of seeds that were declared before any of the plan's trials ran.
+
+        Of the oldest plan that shares a trial: a number raised once there is data is another look at them.
+        """
+        record = self.record
+        asked = {"study": record.study, "plan_id": record.plan_id}
+        found = self._connection.execute(_DECLARED, asked).fetchone()
+        return int(found[0]) if found else record.declared_seeds
 
     @property
     def complete(self) -> bool:

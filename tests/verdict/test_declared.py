@@ -135,3 +135,21 @@ def test_a_store_that_cannot_be_written_still_shows(
     with caplog.at_level(logging.WARNING, logger="gradlaw"):
         assert len(opened.verdicts([judged])) == 7
     assert "shown but not recorded" in caplog.text
+
+
+def test_seeds_raised_in_the_preset_after_data_are_an_undeclared_look(
+    opened: OpenStore, judged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever edits the study instead of asking for more seeds could stop when it suits."""
+    import judged.study as declared
+
+    demo = declared.STUDY.presets["demo"]
+    presets = {"demo": replace(demo, seeds=8), "more": replace(demo, seeds=8)}
+    monkeypatch.setattr(declared, "STUDY", replace(declared.STUDY, presets=presets))
+    for preset in presets:
+        summary = run(judged, preset=preset, store=opened.store.path, launcher="inline")
+        verdict = opened.verdicts([judged], plan=summary.plan_id)[0]
+        assert (verdict.num_seeds, verdict.exploratory) == (8, True)
+        assert "8 seeds are no declared look (declared: 6)" in str(verdict.reason)
+    (first, *_) = opened.plans()["plan_id"]
+    assert not opened.verdicts([judged], plan=first)[0].exploratory
