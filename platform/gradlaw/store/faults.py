@@ -1,7 +1,8 @@
 """Named points at which a test may kill this process, to show that the store survives it.
 
 Nothing happens unless the environment variable ``GRADLAW_FAULT`` names a point and a number, as in
-``before_commit:2``: then the process ends by SIGKILL the second time it reaches that point.
+``before_commit:2``: then the process ends by SIGKILL the second time it reaches that point. A path may
+follow, as in ``before_commit:2:/tmp/once``: of many processes only the one that creates that file ends.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from pathlib import Path
 from typing import Literal
 
 Point = Literal[
@@ -28,9 +30,18 @@ _reached: Counter[str] = Counter()
 
 def reach(point: Point) -> None:
     """Kills this process if the environment asks for it at this point."""
-    name, _, number = os.environ.get(VARIABLE, "").partition(":")
+    name, _, rest = os.environ.get(VARIABLE, "").partition(":")
     if name != point:
         return
+    number, _, once = rest.partition(":")
     _reached[point] += 1
-    if _reached[point] == int(number):
+    if _reached[point] == int(number) and (not once or _created(once)):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _created(path: str) -> bool:
+    try:
+        Path(path).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True

@@ -1,0 +1,137 @@
+"""Workers, drivers and nodes of a Ray cluster killed by SIGKILL, apart and together."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from cluster import RayCluster
+from drivers import Drivers
+from held import committed
+
+pytestmark = pytest.mark.slow
+
+Tiny = Callable[[int], str]
+Check = Callable[..., None]
+SEEDS, STEPS = 6, 400
+LONG = {"seeds": SEEDS, "set": {"steps": STEPS}}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayCluster]:
+    started = RayCluster()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def ray_drivers() -> Iterator[Drivers]:
+    server = Drivers(ray=True)
+    yield server
+    server.close()
+
+
+class Bench:
+    """One store, and drivers on the cluster that fill it."""
+
+    def __init__(self, cluster: RayCluster, drivers: Drivers, study: str, store: Path) -> None:
+        self.cluster, self.drivers, self.study, self.store = cluster, drivers, study, store
+
+    def start(self, **how: Any) -> int:
+        how = {"launcher": "ray", "address": self.cluster.address, **how}
+        return self.drivers.start(study=self.study, store=str(self.store), how=how)
+
+    def run(self, **how: Any) -> int:
+        return self.drivers.wait(self.start(**how))
+
+    def await_file(self, pattern: str, timeout_s: float = 60.0) -> None:
+        """Returns as soon as the store holds a file of this pattern."""
+        end = time.monotonic() + timeout_s
+        while not any(self.store.glob(pattern)):
+            assert time.monotonic() < end, f"no {pattern} in {self.store}"
+            time.sleep(0.005)
+
+    def workers(self) -> list[psutil.Process]:
+        """The cluster's workers that run packs."""
+        found = []
+        for process in psutil.Process(self.cluster.pid).children(recursive=True):
+            try:
+                title = " ".join(process.cmdline())
+            except psutil.Error:
+                continue
+            if title.startswith("ray::") and "Trainable" in title:
+                found.append(process)
+        return found
+
+
+@pytest.fixture
+def bench(cluster: RayCluster, ray_drivers: Drivers, tiny: Tiny, tmp_path: Path) -> Bench:
+    return Bench(cluster, ray_drivers, tiny(4), tmp_path / "store")
+
+
+@pytest.mark.parametrize("point", ["flush", "between_files", "before_commit", "after_commit"])
+def test_a_worker_killed_at_a_point_is_replaced(
+    point: str, bench: Bench, tmp_path: Path, assert_whole: Check
+) -> None:
+    """The run goes on with another worker and ends complete; the dead worker's pack is recorded as lost."""
+    for number in (1, 2, 3):
+        folder = tmp_path / str(number) / "tiny"
+        shutil.copytree(bench.study, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        once = tmp_path / f"killed{number}"
+        with (folder / "problem.py").open("a") as file:  # what a worker imports to decode its packs
+            file.write(f"\nimport os\n\nos.environ['GRADLAW_FAULT'] = '{point}:{number}:{once}'\n")
+        bench.study, bench.store = str(folder), tmp_path / f"store{number}"
+        assert bench.run(seeds=SEEDS) == 0
+        assert once.exists(), "a worker was killed"
+        assert_whole(bench.store, SEEDS)
+        states = Counter(row["state"] for row in committed(bench.store))
+        assert states["lost"] == (0 if point == "after_commit" else 4)
+        assert states["done"] == 2 * SEEDS
+
+
+@pytest.mark.parametrize("victims", ["driver", "worker", "both"])
+@pytest.mark.parametrize("moment", ["_live/*.parquet", "trials/*/*.parquet", "random"])
+def test_killed_while_packs_run(victims: str, moment: str, bench: Bench, assert_whole: Check) -> None:
+    """Killed when the first live part, or the first commit, appears, or at random."""
+    pid = bench.start(**LONG)
+    if moment == "random":
+        bench.await_file("plans/*")
+        time.sleep(random.Random(victims).uniform(2.0, 5.0))
+    else:
+        bench.await_file(moment)
+    if victims in ("worker", "both"):
+        for worker in bench.workers():
+            worker.kill()
+    if victims in ("driver", "both"):
+        bench.drivers.kill(pid)
+        assert bench.run(**LONG) == 0
+    else:
+        assert bench.drivers.wait(pid) == 0
+    assert_whole(bench.store, SEEDS, steps=STEPS)
+
+
+def test_a_lost_node_loses_no_trial(bench: Bench, assert_whole: Check) -> None:
+    for _ in range(2):
+        bench.cluster.add_node()
+        bench.store = bench.store.with_name(f"{bench.store.name}x")
+        pid = bench.start(**LONG)
+        bench.await_file("_live/*.parquet")
+        bench.cluster.kill_node()
+        assert bench.drivers.wait(pid) == 0
+        assert_whole(bench.store, SEEDS, steps=STEPS)
+
+
+def test_two_drivers_on_one_cluster_and_one_store(bench: Bench, tiny: Tiny, assert_whole: Check) -> None:
+    """Seeds 0-5 in packs of 3 beside seeds 0-9 in packs of 4."""
+    first = bench.start(seeds=10)
+    bench.study = tiny(3)
+    second = bench.start(seeds=6)
+    assert (bench.drivers.wait(first), bench.drivers.wait(second)) == (0, 0)
+    assert_whole(bench.store, 10)
