@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gradlaw.errors import StoreError, UnknownNameError
+from gradlaw.errors import UnknownNameError
 from gradlaw_analysis.report.content import ReportContent
 from gradlaw_analysis.report.html import to_html
 from gradlaw_analysis.report.markdown import to_markdown
+from gradlaw_analysis.whole_file import whole_file
 
 
 def to_json(report: ReportContent) -> str:
@@ -72,16 +71,5 @@ def write_content(report: ReportContent, out: Path) -> None:
         StoreError: ``out`` cannot be written.
     """
     text = format_of(out)(report)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(out)
-    except OSError as error:
-        msg = f"cannot write {out}: {error.strerror or error}; give a file in a folder that can be written"
-        raise StoreError(msg) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with whole_file(out) as file:
+        file.write(text.encode())

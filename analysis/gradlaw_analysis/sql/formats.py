@@ -6,10 +6,8 @@ many there were.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
@@ -21,7 +19,8 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # pyarrow ships no types
 
-from gradlaw.errors import QueryError, StoreError, UnknownNameError, UsageError
+from gradlaw.errors import QueryError, UnknownNameError, UsageError
+from gradlaw_analysis.whole_file import whole_file
 
 Batches = Iterable[pa.RecordBatch]
 Writer = Callable[[pa.Schema, Batches, IO[str]], int]
@@ -67,24 +66,11 @@ def write_result(
 
 
 def _write_file(schema: pa.Schema, batches: Batches, file_format: str, out: Path) -> int:
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("xb") as binary:
-            if file_format == "parquet":
-                rows = _write_parquet(schema, batches, binary)
-            else:
-                with open(binary.fileno(), "w", encoding="utf-8", newline="", closefd=False) as text:
-                    rows = FORMATS[file_format](schema, batches, text)
-            binary.flush()
-            os.fsync(binary.fileno())
-        temporary.replace(out)
-    except OSError as error:
-        msg = f"cannot write {out}: {error.strerror or error}; give a file in a folder that can be written"
-        raise StoreError(msg) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    return rows
+    with whole_file(out) as binary:
+        if file_format == "parquet":
+            return _write_parquet(schema, batches, binary)
+        with open(binary.fileno(), "w", encoding="utf-8", newline="", closefd=False) as text:
+            return FORMATS[file_format](schema, batches, text)
 
 
 def _write_parquet(schema: pa.Schema, batches: Batches, sink: IO[bytes]) -> int:
