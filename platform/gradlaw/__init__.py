@@ -75,6 +75,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Imports a public name when it is first used, so that analysis does not pay for torch."""
     if name in _HOMES:
-        return getattr(import_module(f"gradlaw.{_HOMES[name]}"), name)
+        value: object = getattr(import_module(f"gradlaw.{_HOMES[name]}"), name)
+        globals()[name] = value  # importing the module ``run`` has put it where the function belongs
+        return value
     msg = f"module 'gradlaw' has no attribute {name!r}"
     raise AttributeError(msg)

@@ -20,6 +20,24 @@ def gradlaw(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+NOTEBOOK = """
+import gradlaw
+from gradlaw_analysis import open_store
+
+for seeds in (1, 2):
+    summary = gradlaw.run({study!r}, preset="smoke", store="results", seeds=seeds)
+    print(summary.trials_run, len(open_store("results").sql("SELECT * FROM trials")))
+"""
+
+
+def test_a_notebook_runs_again_what_it_ran(tmp_path: Path) -> None:
+    text = NOTEBOOK.format(study=str(TINY))
+    ran = subprocess.run(
+        [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert ran.stdout.splitlines() == ["2 2", "2 4"], ran.stderr
+
+
 @pytest.mark.slow
 def test_ray_fills_a_store_named_relative_to_where_one_stands(tmp_path: Path) -> None:
     ran = gradlaw(tmp_path, "run", str(TINY), "--preset", "smoke", "--store", "results")

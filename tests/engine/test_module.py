@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cloudpickle
@@ -158,6 +159,68 @@ def test_what_vmap_refuses_runs_one_at_a_time(train: Callable[..., Any]) -> None
         np.testing.assert_allclose(trained.weights(member), flat, rtol=1e-9)
 
 
+class _Reader(nn.Module):
+    """Reads the six features as three steps of two: torch has no vmap rule for an LSTM without gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.layer = nn.LSTM(2, 4, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(self.lstm(x.reshape(-1, 3, 2))[0][:, -1])
+        return out
+
+
+def test_what_vmap_refuses_in_evaluation_alone_runs_one_at_a_time(train: Callable[..., Any]) -> None:
+    with pytest.warns(UserWarning, match=r"module toy runs one trial at a time.*lstm"):
+        task = _task(_Reader)
+    trained = train(task, SGD(), ({"lr": 0.5},), steps=4, probes=(FullLoss(),))
+    losses = trained.metrics(0, "train_loss")
+    assert trained.results[0].state == "done"
+    assert losses[-1] < losses[0]
+
+
+def test_a_norm_without_running_statistics_is_measured(train: Callable[..., Any]) -> None:
+    task = _task(lambda: nn.Sequential(nn.BatchNorm1d(6, track_running_stats=False), nn.Linear(6, 3)))
+    trained = train(task, SGD(), ({"lr": 0.5},), steps=2, probes=(FullLoss(),))
+    assert np.isfinite(trained.metrics(0, "train_loss")).all()
+
+
+def test_frozen_parameters_stay_and_the_others_train_as_in_torch(train: Callable[..., Any]) -> None:
+    def build() -> nn.Module:
+        module = _norm()
+        module[0].weight.requires_grad_(requires_grad=False)
+        return module
+
+    task = _task(build)
+    assert task.data_digest() != _task(_norm).data_digest()
+    trained = train(task, SGD(), ({"lr": 0.5},), steps=10)
+    module = build().double()
+    params, buffers = task.init(streams_of(0))
+    module.load_state_dict({**params, **buffers})
+    optimizer = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.5)
+    for _ in range(10):
+        optimizer.zero_grad()
+        CROSS_ENTROPY(module(POINTS.double()), CLASSES).backward()
+        optimizer.step()
+    state = module.state_dict()
+    flat = torch.cat([state[name].reshape(-1).double() for name in (*params, *buffers)])
+    moved_twice = len(flat) - 1  # num_batches_tracked: also counts the evaluation after the last step
+    np.testing.assert_allclose(trained.weights(0)[:moved_twice], flat[:moved_twice], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("build", "fault"),
+    [
+        (nn.Flatten, "got 0 parameters, none of which requires a gradient"),
+        (lambda: nn.LazyLinear(3), "got parameters without a size"),
+    ],
+)
+def test_a_module_with_nothing_to_train_is_refused(build: Any, fault: str) -> None:
+    with pytest.raises(ConfigurationError, match=fault):
+        _task(build)
+
+
 def test_hidden_randomness_is_refused() -> None:
     with pytest.raises(UsageError, match=r"draw from torch's generator.*allowed: random\s+layers nn.Dropout"):
         _task(lambda: nn.Sequential(nn.Linear(6, 3), nn.RReLU()))
@@ -199,6 +262,11 @@ def test_digest_names_data_structure_and_loss() -> None:
         digest(build=_dropout),
         digest(build=lambda: _dropout(0.4)),
         digest(loss=_squared),
+        digest(loss=partial(CROSS_ENTROPY, label_smoothing=0.1)),
+        digest(loss=partial(CROSS_ENTROPY, label_smoothing=0.2)),
+        digest(loss=nn.CrossEntropyLoss()),
+        digest(loss=nn.CrossEntropyLoss(label_smoothing=0.1)),
+        digest(loss=nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]))),
         digest(points=POINTS + 1.0),
         _task(_norm, test_share=0.1).data_digest(),
     ]

@@ -29,7 +29,7 @@ class FullLoss(MetricProbe):
     name = "full_loss"
 
     def columns(self, task: Task) -> tuple[Column, ...]:
-        """Two columns a measure; found by evaluating one row.
+        """Two columns a measure; found by evaluating two rows.
 
         Raises:
             UsageError: If the task is a stream: it has no rows to average over.
@@ -68,6 +68,6 @@ def _measures(task: Task) -> tuple[tuple[str, ...], bool]:
     task = task.to(torch.device("cpu"), torch.float64)
     split = task.split(streams)
     params, buffers = task.init(streams)
-    batch = task.batch(split.train[:1], streams)
+    batch = task.batch(split.train[:2], streams)  # two: a norm over the batch cannot do with one
     out = task.loss(params, buffers, batch, None, Taps(train=False))
     return tuple(task.scores(out.outputs, batch)), split.test.shape[0] > 0

@@ -7,6 +7,7 @@ Task.from_module("moons", lambda: nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.L
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import warnings
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad
+from torch.nn.parameter import is_lazy
 
 from gradlaw.errors import ConfigurationError, UsageError
 from gradlaw.fingerprint import digest
@@ -29,21 +31,23 @@ class ModuleTask(Task):
     """Trains a module on data.
 
     The module's own initializers draw from torch's generator, forked and seeded by the trial's seed.
-    Buffers (running statistics of batch norm) move with the trial. Dropout layers take their masks from
-    the trial's stream "noise". In evaluation the module is in ``eval`` mode. A module that does not run
+    Buffers (running statistics of batch norm) move with the trial; parameters that require no gradient
+    stay as they are. Dropout layers take their masks from the trial's stream "noise". In evaluation the module is in ``eval`` mode. A module that does not run
     under ``torch.vmap`` is found out here, by a small trial: a warning names the operation, and the task
     runs one trial at a time.
 
     Args:
-        name: The task's name; with the data, the structure and the loss's name it identifies the task,
-            so a changed loss of the same name wants a new name.
+        name: The task's name; with the data, the module's structure and the loss (its name, and the
+            settings of a ``functools.partial`` or of a loss that is a module) it identifies the task, so
+            code that changed under the same name wants a new name.
         build: Makes the module.
         loss: Mean loss of outputs and targets.
         data: Inputs and targets, each of shape [rows, ...]. Floating ones take the trial's dtype.
         test_share: Share of rows held out, in [0, 1).
 
     Raises:
-        ConfigurationError: If data or ``test_share`` are impossible.
+        ConfigurationError: If data or ``test_share`` are impossible, or the module has nothing to train.
+        EncodingError: If a setting of the loss has no stable encoding.
         UsageError: If the module draws from torch's generator in training other than by dropout layers.
     """
 
@@ -58,6 +62,7 @@ class ModuleTask(Task):
         self._inputs, self._targets = inputs, targets
         self._num_test = round(test_share * len(inputs))
         self._train_module = _built(build, 0).train()
+        _check_parameters(name, self._train_module)
         self._digest = _digest(self._train_module, loss, data, test_share)
         self._dropouts = MaskedDropouts(self._train_module)
         self._eval_module = copy.deepcopy(self._train_module).eval()
@@ -65,8 +70,12 @@ class ModuleTask(Task):
 
     def init(self, streams: Streams) -> tuple[Params, Buffers]:
         module = _built(self._build, int(streams.words("init", 1))).to(torch.float64)
-        params = {name: value.detach().clone() for name, value in module.named_parameters()}
-        return params, {name: value.detach().clone() for name, value in module.named_buffers()}
+        frozen = {name: value for name, value in module.named_parameters() if not value.requires_grad}
+        params = {
+            name: value.detach().clone() for name, value in module.named_parameters() if name not in frozen
+        }
+        held = {**frozen, **dict(module.named_buffers())}
+        return params, {name: value.detach().clone() for name, value in held.items()}
 
     def split(self, streams: Streams) -> Split:
         if self._num_test == 0:
@@ -105,6 +114,8 @@ class ModuleTask(Task):
             part.to(device, dtype) if part.is_floating_point() else part.to(device)
             for part in (self._inputs, self._targets)
         )
+        if isinstance(self._loss, nn.Module):  # it may hold weights of the classes
+            moved._loss = copy.deepcopy(self._loss).to(device, dtype)  # noqa: SLF001
         return moved
 
     def _check(self, inputs: Tensor, targets: Tensor, test_share: float) -> None:
@@ -138,18 +149,20 @@ class ModuleTask(Task):
         self._try_vmap(params, buffers)
 
     def _try_vmap(self, params: Params, buffers: Buffers) -> None:
-        def loss(point: Params, held: Buffers, seed: Tensor) -> tuple[Tensor, Buffers]:
+        def loss(point: Params, held: Buffers, seed: Tensor, train: bool = True) -> tuple[Tensor, Buffers]:
             streams = Streams(seed, torch.zeros_like(seed))
             batch = task.batch(torch.arange(2) % len(task._inputs), streams)  # noqa: SLF001
-            out = task.loss(point, held, batch, task.noise(batch, streams), Taps())
+            noise = task.noise(batch, streams) if train else None
+            out = task.loss(point, held, batch, noise, Taps(train=train))
             return out.loss, out.buffers
 
         task = self.to(torch.device("cpu"), torch.float64)
         pair = {key: torch.stack([value, value]) for key, value in params.items()}
         moving = {key: torch.stack([value, value]) for key, value in buffers.items()}
         try:
-            batched = torch.vmap(grad(loss, has_aux=True), randomness="error")
-            batched(pair, moving, torch.arange(2))
+            # without a gradient torch takes other kernels, as those of an LSTM, which vmap may refuse
+            for tried in (grad(loss, has_aux=True), loss, functools.partial(loss, train=False)):
+                torch.vmap(tried, randomness="error")(pair, moving, torch.arange(2))
         except Exception as error:  # noqa: BLE001 - whatever stops vmap, the task runs without it
             self.vmappable = False
             cause = (str(error).splitlines() or [repr(error)])[0][:300]
@@ -158,6 +171,17 @@ class ModuleTask(Task):
                 UserWarning,
                 stacklevel=4,
             )
+
+
+def _check_parameters(name: str, module: nn.Module) -> None:
+    parts: dict[str, Tensor] = dict(module.named_parameters())
+    unsized = [key for key, value in parts.items() if is_lazy(value)]
+    if unsized:
+        msg = f"module {name}: got parameters without a size ({', '.join(unsized)}); allowed: sized layers"
+        raise ConfigurationError([msg])
+    if not any(value.requires_grad for value in parts.values()):
+        msg = f"module {name}: got {len(parts)} parameters, none of which requires a gradient; allowed: >= 1"
+        raise ConfigurationError([msg])
 
 
 def _built(build: Build, seed: int) -> nn.Module:
@@ -177,7 +201,21 @@ def _digest(module: nn.Module, loss: Loss, data: tuple[Tensor, Tensor], test_sha
             "data": arrays.hexdigest(),
             "module": repr(module),
             "shapes": {key: list(value.shape) for key, value in module.state_dict().items()},
-            "loss": getattr(loss, "__qualname__", type(loss).__qualname__),
+            "frozen": [key for key, value in module.named_parameters() if not value.requires_grad],
+            "loss": _loss_identity(loss),
             "test_share": float(test_share),
         }
     )
+
+
+def _loss_identity(loss: Loss) -> object:
+    """What tells a loss from another: its name, and the settings that it holds."""
+    if isinstance(loss, functools.partial):
+        return [_loss_identity(loss.func), list(loss.args), dict(loss.keywords)]
+    if isinstance(loss, nn.Module):
+        settings = {
+            key: value for key, value in vars(loss).items() if isinstance(value, (bool, int, float, str))
+        }
+        weights = {key: value.tolist() for key, value in loss.state_dict().items()}
+        return [type(loss).__qualname__, settings, weights]
+    return getattr(loss, "__qualname__", type(loss).__qualname__)
