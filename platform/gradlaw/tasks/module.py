@@ -32,9 +32,9 @@ class ModuleTask(Task):
 
     The module's own initializers draw from torch's generator, forked and seeded by the trial's seed.
     Buffers (running statistics of batch norm) move with the trial; parameters that require no gradient
-    stay as they are. Dropout layers take their masks from the trial's stream "noise". In evaluation the module is in ``eval`` mode. A module that does not run
-    under ``torch.vmap`` is found out here, by a small trial: a warning names the operation, and the task
-    runs one trial at a time.
+    stay as they are. Dropout layers take their masks from the trial's stream "noise". In evaluation the
+    module is in ``eval`` mode. A module that does not run under ``torch.vmap`` is found out here, by a
+    small trial: a warning names the operation, and the task runs one trial at a time.
 
     Args:
         name: The task's name; with the data, the module's structure and the loss (its name, and the
