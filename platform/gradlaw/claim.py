@@ -35,6 +35,9 @@ class Mean:
         sd: Standard deviation over seeds assumed when planning, > 0.
         skewed: Whether seeds may be as skewed as an exponential law (raw losses, times). The test then
             holds its level for such data too, at the price of a wider interval.
+        num_parts: Above 1, the sample has a column ``part`` with so many values, and the claim must hold in
+            every one of them, not on average. ``sd`` is then that of one part; a seed that lacks a part is
+            excluded and counted.
     """
 
     target: float
@@ -42,6 +45,7 @@ class Mean:
     direction: Direction | None = None
     sd: float
     skewed: bool = field(default=False, metadata={"omit_default": True})
+    num_parts: int = field(default=1, metadata={"omit_default": True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,18 +63,20 @@ class Slope:
     direction: Direction | None = None
     sd: float
     skewed: bool = field(default=False, metadata={"omit_default": True})
+    num_parts: int = field(default=1, metadata={"omit_default": True})
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedDifference:
     """The mean over seeds of value(arms[0]) - value(arms[1]) exceeds ``target``, or is equivalent to it.
 
-    Columns: ``seed``, ``arm``, ``value``; a seed without both arms is excluded and counted.
+    Columns: ``seed``, ``arm``, ``value``; with a column ``series`` one difference for each series of a seed,
+    averaged over the series. A seed with an arm missing, in any of its series, is excluded and counted.
 
     Attributes:
         arms: The two arms, in the order of the subtraction.
         target: The difference claimed (0 for "they differ in this direction").
-        margin, direction, sd, skewed: As of :class:`Mean`; ``sd`` is of the differences.
+        margin, direction, sd, skewed, num_parts: As of :class:`Mean`; ``sd`` is of the differences.
     """
 
     arms: tuple[str, str]
@@ -79,6 +85,7 @@ class PairedDifference:
     direction: Direction | None = None
     sd: float
     skewed: bool = field(default=False, metadata={"omit_default": True})
+    num_parts: int = field(default=1, metadata={"omit_default": True})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,6 +83,9 @@ def quantity_text(test: Statistic) -> str:
     kinds = {"Mean": "mean over seeds", "Slope": "slope, mean over seeds", "Proportion": "share"}
     arms = getattr(test, "arms", None)
     kind = f"mean of {' - '.join(arms)} over seeds" if arms else kinds[type(test).__name__]
+    num_parts = getattr(test, "num_parts", 1)
+    if num_parts > 1:
+        kind = f"{kind}, in the worst of {num_parts} parts"
     text = f"{kind}, claimed {target_text(test)}"
     if test.direction is not None and test.margin:
         text += f", refuted {number(test.margin)} beyond it"

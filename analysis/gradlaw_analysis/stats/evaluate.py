@@ -24,6 +24,7 @@ from gradlaw.fingerprint import digest
 from gradlaw_analysis.stats.distribution import distribution_effect
 from gradlaw_analysis.stats.effect import Effect
 from gradlaw_analysis.stats.identity import identity_effect
+from gradlaw_analysis.stats.parts import every_part
 from gradlaw_analysis.stats.proportion import proportion_effect
 from gradlaw_analysis.stats.student import mean_effect, paired_effect, slope_effect
 from gradlaw_analysis.stats.survival import survival_effect
@@ -53,7 +54,10 @@ def evaluate(test: Statistic, sample: pd.DataFrame, *, rng: np.random.Generator)
     Raises:
         ClaimError: If columns are missing or values are not what the test needs; names the seeds.
     """
-    return TESTS[type(test)](test, sample, rng)
+    num_parts = getattr(test, "num_parts", 1)
+    if num_parts == 1:
+        return TESTS[type(test)](test, sample, rng)
+    return every_part(sample, num_parts, lambda part: TESTS[type(test)](test, part, rng))
 
 
 def claim_rng(claim: Claim) -> np.random.Generator:

@@ -33,8 +33,9 @@ BERNOULLI_SD = 0.5  # the declared default of Proportion: one Bernoulli a seed
 def seeds_needed(test: Statistic, alpha: float, *, sd: float | None = None) -> int | None:
     """Seeds for 80% power of "supported" where the claim is true.
 
-    True means: at the centre of an equivalence region; with a direction, ``margin`` beyond the target. Tests
-    that declare no size of effect (trends, survival, distributions) need what can reach ``alpha`` at all.
+    True means: at the centre of an equivalence region; with a direction, ``margin`` beyond the target; in
+    every part, of which each may fail with an equal share of the 20% (Bonferroni). Tests that declare no
+    size of effect (trends, survival, distributions) need what can reach ``alpha`` at all.
 
     Args:
         test: The declared statistic.
@@ -53,7 +54,8 @@ def seeds_needed(test: Statistic, alpha: float, *, sd: float | None = None) -> i
         return _first(lambda num: _binomial_power(test, num, alpha) >= POWER, limit=2_000)
     if test.margin == 0:
         return None
-    return _first(lambda num: t_power(test, num, alpha, spread) >= POWER)
+    missed = (1 - POWER) / (1 if isinstance(test, Proportion) else test.num_parts)
+    return _first(lambda num: t_power(test, num, alpha, spread) >= 1 - missed)
 
 
 def smallest_decidable(test: Statistic, alpha: float) -> int | None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from gradlaw.claim import Mean, PairedDifference, Proportion, Slope
 from gradlaw_analysis.stats.effect import Effect, undecided
-from gradlaw_analysis.stats.sample import Floats, finite, require_columns, seed_means, seed_table
+from gradlaw_analysis.stats.sample import Floats, finite, require_columns, seed_means
 from gradlaw_analysis.stats.tails import critical, upper_tail
 
 Located = Mean | Slope | PairedDifference | Proportion
@@ -41,10 +41,20 @@ def slope_effect(test: Slope, sample: pd.DataFrame, rng: np.random.Generator) ->
 
 
 def paired_effect(test: PairedDifference, sample: pd.DataFrame, rng: np.random.Generator) -> Effect:  # noqa: ARG001
-    """Effect of :class:`gradlaw.claim.PairedDifference`; seeds without both arms are excluded."""
+    """Effect of :class:`gradlaw.claim.PairedDifference`; a seed with an arm missing is excluded.
+
+    Pairs are formed within a series, so that arms are never compared over different sets of series.
+    """
     require_columns(sample, ("seed", "arm", "value"), "PairedDifference")
-    table, num_excluded = seed_table(sample, "value", "arm", test.arms)
-    return student(test, table[:, 0] - table[:, 1], num_excluded=num_excluded, skewed=test.skewed)
+    rows = pd.DataFrame({"seed": sample["seed"], "arm": sample["arm"], "value": finite(sample, "value")})
+    rows["series"] = sample["series"] if "series" in sample.columns else 0
+    rows = rows.loc[rows["arm"].isin(test.arms)]
+    cells = rows.groupby(["seed", "series", "arm"], sort=True, dropna=False)["value"].mean()
+    table = cells.unstack("arm").reindex(columns=pd.Index(test.arms))
+    differences = table[test.arms[0]] - table[test.arms[1]]
+    usable = differences.notna().groupby("seed").all()
+    estimates = differences.groupby("seed").mean().loc[usable].to_numpy(dtype=np.float64)
+    return student(test, estimates, num_excluded=int((~usable).sum()), skewed=test.skewed)
 
 
 def student(test: Located, estimates: Floats, *, num_excluded: int, skewed: bool = False) -> Effect:
