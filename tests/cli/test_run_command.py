@@ -1,0 +1,134 @@
+"""``gradlaw run`` as a process: exit codes, streams, interrupts, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from held import STUDIES, committed, states
+
+TINY, TROUBLED, CLAIMED = (str(STUDIES / name) for name in ("tiny", "troubled", "claimed"))
+
+
+def gradlaw(*words: str, cwd: Path, **kwargs: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gradlaw.cli", *words], cwd=cwd, capture_output=True, text=True, timeout=120
+    )
+
+
+def interrupted(launcher: str, tmp_path: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """A run of several slow packs, interrupted as a terminal does it once one pack is committed."""
+    command = [sys.executable, "-m", "gradlaw.cli", "run", TROUBLED, "--preset", "slow", "--seeds", "6"]
+    command += ["--set", "steps=40", "--launcher", launcher, "--store", str(tmp_path / "store")]
+    env = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=env
+    )
+    end = time.monotonic() + 90
+    while not any((tmp_path / "store").glob("trials/*/*.parquet")):
+        assert time.monotonic() < end
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    return process, children
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["inline", "ray"])
+def test_an_interrupt_keeps_what_is_committed_and_leaves_nothing_behind(
+    launcher: str, tmp_path: Path
+) -> None:
+    process, children = interrupted(launcher, tmp_path)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert "interrupted: what is committed is kept" in err
+    assert "Traceback" not in err
+    gone, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive, [child.cmdline() for child in alive]
+    assert launcher == "inline" or len(gone) > 3
+    assert not list((tmp_path / "tmp").glob("gradlaw-*"))
+    kept = len(committed(tmp_path / "store"))
+    assert 0 < kept < 6
+    words = ["run", TROUBLED, "--preset", "slow", "--seeds", "6", "--set", "steps=40", "--launcher", "inline"]
+    again = gradlaw(*words, "--store", str(tmp_path / "store"), cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert f"12 trials, {kept}" not in again.stderr
+    assert f"6 trials, {kept} in the store, {6 - kept} to run" in again.stderr
+    assert states(tmp_path / "store") == {"done": 6}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["inline", "ray"])
+def test_nothing_on_stdout(launcher: str, tmp_path: Path) -> None:
+    done = gradlaw("run", TINY, "--seeds", "1", "--launcher", launcher, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert lines[0].endswith("2 trials, 0 in the store, 2 to run in 1 packs")
+    assert "2 done" in lines[-1]
+    assert len(lines) == 2, lines
+    assert states(tmp_path / "results") == {"done": 2}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "nowhere"], "unknown study 'nowhere'; known: "),
+        (["run", TINY, "--preset", "dmeo"], "unknown preset of study tiny 'dmeo'; did you mean 'demo'?"),
+        (["run", TINY, "--launcher", "slurm"], "unknown launcher 'slurm'; known: inline, ray"),
+        (
+            ["run", TINY, "--set", "learning_rate=1"],
+            "learning_rate: unknown hyperparameter; known: batch_size",
+        ),
+        (["run", TINY, "--seeds", "0"], "seeds: got 0, allowed >= 1"),
+        (["run", TROUBLED], "unknown preset of study troubled 'demo'"),
+        (["run", CLAIMED, "--preset", "few"], "seeds"),
+    ],
+)
+def test_wrong_usage_ends_with_2_before_anything_is_written(
+    words: list[str], said: str, tmp_path: Path
+) -> None:
+    done = gradlaw(*words, *([] if "--launcher" in words else ["--launcher", "inline"]), cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
+    impossible = "lr=-1,warmup_steps=41,batch_size=9,sampling=epoch,speed=3"
+    done = gradlaw("run", TINY, "--set", impossible, "--launcher", "inline", cwd=tmp_path)
+    assert done.returncode == 2
+    for fault in (
+        "lr: got -1, allowed >= 0",
+        "warmup_steps: got 41, allowed 0 .. steps = 40",
+        "batch_size: got 9, allowed 0 .. 8",
+        "speed: unknown hyperparameter",
+    ):
+        assert fault in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_trial_that_failed_for_good_ends_with_1(tmp_path: Path) -> None:
+    words = ["run", TROUBLED, "--preset", "slow", "--seeds", "1", "--time-limit-s", "0.2"]
+    done = gradlaw(*words, "--launcher", "inline", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "1 failed" in done.stderr
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    done = gradlaw("run", TINY, "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "12 trials, 6 seeds" in done.stdout
+    assert "to run: 12 trials in 3 packs, 480 trial-steps" in done.stdout
+    assert not list(tmp_path.iterdir())
