@@ -16,16 +16,6 @@ STYLES = {
 }
 """Style of each outcome on a terminal."""
 
-MEANINGS = {
-    Outcome.SUPPORTED: "the claim's test is significant after Holm's correction",
-    Outcome.REFUTED: "the opposite, beyond the margin, is significant after Holm's correction",
-    Outcome.INCONCLUSIVE: "neither is",
-    Outcome.OUTSIDE_REGIME: "too few trials are inside the regime the claim speaks of",
-    Outcome.INSTRUMENT_BROKEN: "a control with a known outcome came out otherwise",
-    Outcome.NO_DATA: "there is nothing to evaluate",
-}
-"""What each outcome means."""
-
 
 def estimate_text(verdict: Verdict) -> str:
     """The estimate, with the digits its interval allows."""

@@ -20,7 +20,8 @@ from gradlaw.claim import (
     Survival,
     Trend,
 )
-from gradlaw.errors import UndecidableError
+from gradlaw.errors import ConfigurationError, UndecidableError
+from gradlaw_analysis.stats.declaration import declaration_faults
 from gradlaw_analysis.stats.proportion import bernoulli
 from gradlaw_analysis.stats.student import Located
 from gradlaw_analysis.stats.tails import critical
@@ -176,8 +177,11 @@ def check_decidable(claims: Sequence[Claim], num_seeds: int) -> None:
         num_seeds: Seeds the preset declares.
 
     Raises:
+        ConfigurationError: Names every impossible value of the declarations.
         UndecidableError: Names every claim that cannot be supported, and the seeds each needs.
     """
+    if impossible := declaration_faults(claims):
+        raise ConfigurationError(impossible)
     sizes = family_sizes(claims)
     faults = [fault for claim in claims if (fault := _undecidable(claim, num_seeds, sizes[claim.family]))]
     if faults:
