@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from gradlaw.claim_lock import claim_document
-from gradlaw.store.plans import PlanRecord
 from gradlaw.studies import StudyFolder
 
 Document = Mapping[str, Any]
@@ -41,15 +40,24 @@ def claim_documents(folder: StudyFolder) -> dict[str, Document]:
     return {document["name"]: document for document in json.loads(json.dumps(documents))}
 
 
-def declared_before_data(document: Document, locks: Sequence[Document], plan: PlanRecord) -> bool:
+def declared_before_data(
+    document: Document, locks: Sequence[Document], plan_id: str, asked_since: datetime
+) -> bool:
     """Whether a claim was locked before the first trial of a plan.
 
     A lock counts if it was taken while none of its own plan's trials had run, and if it is this plan's or
-    older than this plan: a claim changed after one plan's data may still come before another's.
+    older than every plan that shares a trial with this one: a claim changed after one plan's data may still
+    come before another's.
+
+    Args:
+        document: The claim.
+        locks: The study's lock.
+        plan_id: The plan.
+        asked_since: When the first of its trials was asked for, by whatever plan.
     """
     return any(
         lock["before_data"]
-        and (lock["plan_id"] == plan.plan_id or _time(lock["created_at"]) <= _utc(plan.created_at))
+        and (lock["plan_id"] == plan_id or _time(lock["created_at"]) <= _utc(asked_since))
         and any(item["digest"] == document["digest"] for item in lock["claims"])
         for lock in _claim_locks(locks)
     )

@@ -44,7 +44,9 @@ def judge(folder: StudyFolder, plan: PlanData, locks: Sequence[Mapping[str, Any]
             item,
             decision,
             plan,
-            declared=declared_before_data(documents[decision.claim], locks, plan.record),
+            declared=declared_before_data(
+                documents[decision.claim], locks, plan.record.plan_id, plan.asked_since
+            ),
         )
         for item, decision in zip(examined, decisions, strict=True)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 
 import duckdb
@@ -30,12 +31,12 @@ FROM temp.plans AS p LEFT JOIN temp.trials AS t USING (trial_id)
 WHERE p.plan_id = $plan_id
 """
 
-_DECLARED = """
--- one row: the seeds declared by the oldest deciding plan that holds a trial of this plan
-SELECT declared_seeds FROM temp.plans
-WHERE study = $study AND kind = 'confirm'
-AND trial_id IN (SELECT trial_id FROM temp.plans WHERE plan_id = $plan_id)
-ORDER BY created_at, plan_id LIMIT 1
+_FIRST = """
+-- one row: of the plans that hold a trial of this plan the time of the oldest, and the seeds that the oldest
+-- of those that decide declares
+SELECT min(created_at), arg_min(declared_seeds, (created_at, plan_id)) FILTER (kind = 'confirm')
+FROM temp.plans
+WHERE study = $study AND trial_id IN (SELECT trial_id FROM temp.plans WHERE plan_id = $plan_id)
 """
 
 
@@ -75,16 +76,18 @@ class PlanData:
         """Trials of the plan that need not run again."""
         return int(self.trials["ended"].sum())
 
-    @cached_property
+    @property
     def declared_seeds(self) -> int:
         """Number of seeds that were declared before any of the plan's trials ran.
 
         Of the oldest plan that shares a trial: a number raised once there is data is another look at them.
         """
-        record = self.record
-        asked = {"study": record.study, "plan_id": record.plan_id}
-        found = self._connection.execute(_DECLARED, asked).fetchone()
-        return int(found[0]) if found else record.declared_seeds
+        return self._first[1]
+
+    @property
+    def asked_since(self) -> datetime:
+        """When the first of the plan's trials was asked for, by whatever plan; UTC."""
+        return self._first[0]
 
     @property
     def complete(self) -> bool:
@@ -130,6 +133,13 @@ class PlanData:
             if file.table in tables
         }
         return FileSet(keys=tuple(sorted(found)), digest=digest(found))
+
+    @cached_property
+    def _first(self) -> tuple[datetime, int]:
+        record = self.record
+        asked = {"study": record.study, "plan_id": record.plan_id}
+        created_at, declared = self._connection.execute(_FIRST, asked).fetchall()[0]
+        return created_at or record.created_at, record.declared_seeds if declared is None else int(declared)
 
     @cached_property
     def _units(self) -> tuple[Unit, ...]:

@@ -56,8 +56,8 @@ def test_running_again_locks_the_change_and_does_not_whitewash_it(
     opened: OpenStore, judged: Path, change_claim: Change
 ) -> None:
     change_claim("wide_is_zero", test=Mean(target=0.0, margin=5.0, sd=0.01))
-    run(judged, store=opened.store.path, launcher="inline", seeds=8)  # seeds 0 to 5 have data
-    verdict = opened.verdicts([judged])[2]
+    more = run(judged, store=opened.store.path, launcher="inline", seeds=8)  # seeds 0 to 5 have data
+    verdict = opened.verdicts([judged], plan=more.plan_id)[2]
     assert (verdict.claim.name, verdict.num_seeds) == ("wide_is_zero", 8)
     assert not verdict.declared_before_data
     locks = opened.store.locks("judged")
@@ -96,13 +96,32 @@ def test_a_lock_of_another_plan_counts_only_if_it_is_older(opened: OpenStore, ju
     (record,) = opened.store.plans()
     (lock,) = opened.store.locks("judged")
     document = claim_documents(find_study(judged))["rounding"]
-    assert declared_before_data(document, [lock], record)
-    assert not declared_before_data(document, [{**lock, "before_data": False}], record)
+    now, then = datetime.now(UTC) + timedelta(days=1), datetime(2020, 1, 1, tzinfo=UTC)
+    assert declared_before_data(document, [lock], record.plan_id, then)
+    assert not declared_before_data(document, [{**lock, "before_data": False}], record.plan_id, then)
     other = {**lock, "plan_id": "paper_0"}
-    later = replace(record, created_at=datetime.now(UTC) + timedelta(days=1))
-    earlier = replace(record, created_at=datetime(2020, 1, 1, tzinfo=UTC))
-    assert declared_before_data(document, [other], later)
-    assert not declared_before_data(document, [other], earlier)
+    assert declared_before_data(document, [other], record.plan_id, now)
+    assert not declared_before_data(document, [other], record.plan_id, then)
+
+
+def test_a_lock_taken_elsewhere_declares_nothing_of_trials_that_were_seen(
+    opened: OpenStore, judged: Path, change_claim: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim is changed after data, locked with a preset of other trials, and then given more seeds."""
+    import judged.study as declared
+
+    change_claim("wide_is_zero", test=Mean(target=0.0, margin=5.0, sd=0.01), looks=(6, 8))
+    demo = declared.STUDY.presets["demo"]
+    grid = replace(demo.grids[0], values={**demo.grids[0].values, "size": (16, 32)})
+    presets = {"demo": demo, "other": replace(demo, grids=(grid,))}
+    monkeypatch.setattr(declared, "STUDY", replace(declared.STUDY, presets=presets))
+    other = run(judged, preset="other", store=opened.store.path, launcher="inline")
+    more = run(judged, store=opened.store.path, launcher="inline", seeds=8)
+    found = {
+        plan: opened.verdicts([judged], plan=plan)[2].declared_before_data
+        for plan in (other.plan_id, more.plan_id)
+    }
+    assert found == {other.plan_id: True, more.plan_id: False}
 
 
 def test_each_evaluation_shown_is_recorded_once(
