@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from gradlaw import provenance
+from gradlaw.claim import Claim
 from gradlaw.errors import StoreError, UnknownNameError
 from gradlaw.store.compaction import Compaction
 from gradlaw.store.compaction import compact as compact_store
@@ -18,6 +19,7 @@ from gradlaw.store.resolve import SetAside
 from gradlaw.store.store import Store
 from gradlaw.studies import StudyFolder, find_study
 from gradlaw_analysis.catalog import Catalog
+from gradlaw_analysis.decide import is_exploratory
 from gradlaw_analysis.declared import claim_changes, claim_documents
 from gradlaw_analysis.judge import CONFIRM, judge
 from gradlaw_analysis.plan_data import PlanData
@@ -182,7 +184,7 @@ class OpenStore:
         self, catalog: Catalog, studies: Studies | None, plan: str | None
     ) -> Iterator[tuple[StudyFolder, PlanData]]:
         for folder in self._folders(catalog, studies, plan):
-            record = choose_plan(catalog.plans, folder.name, plan)
+            record = choose_plan(catalog.plans, folder.name, plan, folder.claims)
             with closing(catalog.connection(record.plan_id)) as connection:
                 yield folder, PlanData(connection, record, [*catalog.tables], catalog.resolved)
 
@@ -208,13 +210,17 @@ def open_store(path: str | Path = "results") -> OpenStore:
     return OpenStore(path)
 
 
-def choose_plan(plans: Sequence[PlanRecord], study: str, plan: str | None = None) -> PlanRecord:
+def choose_plan(
+    plans: Sequence[PlanRecord], study: str, plan: str | None = None, claims: Sequence[Claim] = ()
+) -> PlanRecord:
     """The plan that a study's claims are decided on.
 
     Args:
         plans: All plans, oldest first.
         study: The study.
-        plan: Id of the one wanted; None: the newest that decides, or the newest of all.
+        plan: Id of the one wanted; None: the newest that decides, or the newest of all. A plan decides if
+            its number of seeds is a look that a claim declared.
+        claims: The study's.
 
     Raises:
         UnknownNameError: If the study has no plan, or none of this id.
@@ -229,4 +235,21 @@ def choose_plan(plans: Sequence[PlanRecord], study: str, plan: str | None = None
             known = {record.plan_id for record in own}
             raise UnknownNameError(plan, kind=f"plan of study {study}", known=known)
         return named[0]
-    return ([record for record in own if record.kind == CONFIRM] or own)[-1]
+    confirming = [record for record in own if record.kind == CONFIRM]
+    deciding = [record for record in confirming if _is_look(record, claims)]
+    chosen = (deciding or confirming or own)[-1]
+    if deciding and chosen is not confirming[-1]:
+        newest = confirming[-1]
+        logger.warning(
+            "plan %s is newer, but its %d seeds are no declared look: shown is %s; name the other by --plan",
+            newest.plan_id,
+            newest.num_seeds,
+            chosen.plan_id,
+        )
+    return chosen
+
+
+def _is_look(plan: PlanRecord, claims: Sequence[Claim]) -> bool:
+    return not claims or any(
+        not is_exploratory(claim, plan.num_seeds, plan.declared_seeds) for claim in claims
+    )

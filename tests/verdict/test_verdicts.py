@@ -196,6 +196,18 @@ def test_other_plans_are_exploratory_and_never_chosen_over_one_that_decides(
     assert f"a plan of kind {kind} decides nothing" in str(named.reason)
 
 
+@pytest.mark.parametrize("seeds", [3, 7])
+def test_undeclared_numbers_of_seeds_are_never_chosen_over_a_declared_look(
+    opened: OpenStore, judged: Path, seeds: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    summary = run(judged, seeds=seeds, store=opened.store.path, launcher="inline")
+    chosen = opened.verdicts([judged])[0]
+    assert (chosen.num_planned, chosen.exploratory) == (48, False)
+    assert f"plan {summary.plan_id} is newer, but its {seeds} seeds are no declared look" in caplog.text
+    named = opened.verdicts([judged], summary.plan_id)[0]
+    assert (named.num_planned, named.exploratory) == (8 * seeds, True)
+
+
 def test_unknown_studies_and_plans_are_named(opened: OpenStore, judged: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"plan of study judged 'dmeo'.*known: demo_"):
         opened.verdicts([judged], plan="dmeo")
