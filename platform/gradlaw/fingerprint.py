@@ -28,7 +28,8 @@ def encode(value: object) -> str:
         A string that is equal for equal values of equal type, whatever the order of mapping keys.
 
     Raises:
-        EncodingError: For any other type, a non-finite float or a key that is not a string.
+        EncodingError: For any other type, a non-finite float, a text that is not Unicode or a key that is
+            not a string.
 
     >>> encode({"lr": 0.5, "batch_size": 32})
     '{"batch_size":i32,"lr":f0x1.0000000000000p-1}'
@@ -60,6 +61,11 @@ def _encode_atom(value: bool | str | None) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        msg = f"no stable encoding for the text {value!r}: {error.reason}"
+        raise EncodingError(msg) from error
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 

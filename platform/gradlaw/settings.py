@@ -22,7 +22,7 @@ def parse_settings(texts: Iterable[str]) -> dict[str, object]:
     faults = []
     for part in [item for text in texts for item in _split(text)]:
         name, separator, value = (piece.strip() for piece in part.partition("="))
-        if not separator or not name:
+        if not separator or not name or not value:
             faults.append(f"--set: got {part!r}, allowed name=value or name=[value,...]")
         elif name in settings:
             faults.append(f"--set: {name} is given twice")

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -22,12 +24,13 @@ def gradlaw(*words: str, cwd: Path, **kwargs: object) -> subprocess.CompletedPro
     )
 
 
-def interrupted(launcher: str, tmp_path: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+def interrupted(
+    launcher: str, tmp_path: Path, short: str
+) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
     """A run of several slow packs, interrupted as a terminal does it once one pack is committed."""
     command = [sys.executable, "-m", "gradlaw.cli", "run", TROUBLED, "--preset", "slow", "--seeds", "6"]
     command += ["--set", "steps=40", "--launcher", launcher, "--store", str(tmp_path / "store")]
-    env = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
-    (tmp_path / "tmp").mkdir()
+    env = os.environ | {"TMPDIR": short}  # Ray's sockets lie in it, whose paths are at most 107 bytes long
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=env
     )
@@ -41,12 +44,18 @@ def interrupted(launcher: str, tmp_path: Path) -> tuple[subprocess.Popen[str], l
     return process, children
 
 
+@pytest.fixture
+def short() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["inline", "ray"])
 def test_an_interrupt_keeps_what_is_committed_and_leaves_nothing_behind(
-    launcher: str, tmp_path: Path
+    launcher: str, tmp_path: Path, short: str
 ) -> None:
-    process, children = interrupted(launcher, tmp_path)
+    process, children = interrupted(launcher, tmp_path, short)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert out == ""
@@ -55,7 +64,7 @@ def test_an_interrupt_keeps_what_is_committed_and_leaves_nothing_behind(
     gone, alive = psutil.wait_procs(children, timeout=10)
     assert not alive, [child.cmdline() for child in alive]
     assert launcher == "inline" or len(gone) > 3
-    assert not list((tmp_path / "tmp").glob("gradlaw-*"))
+    assert not list(Path(short).glob("gradlaw-*"))
     kept = len(committed(tmp_path / "store"))
     assert 0 < kept < 6
     words = ["run", TROUBLED, "--preset", "slow", "--seeds", "6", "--set", "steps=40", "--launcher", "inline"]
@@ -75,7 +84,7 @@ def test_nothing_on_stdout(launcher: str, tmp_path: Path) -> None:
     lines = done.stderr.splitlines()
     assert lines[0].endswith("2 trials, 0 in the store, 2 to run in 1 packs")
     assert "2 done" in lines[-1]
-    assert len(lines) == 2, lines
+    assert all("trials" in line for line in lines[:-1]), lines
     assert states(tmp_path / "results") == {"done": 2}
 
 

@@ -18,6 +18,6 @@ def launcher(request: pytest.FixtureRequest) -> Iterator[str]:
         return
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     yield "ray"
     ray.shutdown()

@@ -138,7 +138,9 @@ class RayLauncher(Launcher):
     """Runs packs on a Ray cluster, or on this machine's cores and devices where no address is given.
 
     Attributes:
-        address: Of a running cluster ("auto": the one of this machine's environment), or None.
+        address: Of a running cluster ("auto": the one found on this machine), or None: that of the
+            environment's ``RAY_ADDRESS``, else a new one for this run alone. Without saying so Ray would join
+            whatever cluster it finds on the machine.
         cpus: CPUs each pack asks for; torch uses as many threads.
         gpus: Share of a GPU each pack asks for.
     """
@@ -154,7 +156,7 @@ class RayLauncher(Launcher):
         started_here = not ray.is_initialized()
         if started_here:
             ray.init(
-                address=self._address,
+                address=self._address or os.environ.get("RAY_ADDRESS") or "local",
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
