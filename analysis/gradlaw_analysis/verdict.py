@@ -137,6 +137,7 @@ class Verdict:
             "target": self.target,
             "margin": self.margin,
             "direction": getattr(self.claim.test, "direction", None),
+            "num_parts": getattr(self.claim.test, "num_parts", 1),
             "family": self.claim.family,
             "alpha": self.claim.alpha,
             "gate": asdict(self.gate) if self.gate else None,
