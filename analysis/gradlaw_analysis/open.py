@@ -32,6 +32,7 @@ from gradlaw_analysis.verdict import Verdict
 logger = logging.getLogger("gradlaw")
 
 Studies = Sequence[str | Path]
+_MOST_NAMED = 5
 
 
 class OpenStore:
@@ -43,6 +44,7 @@ class OpenStore:
 
     def __init__(self, path: str | Path) -> None:
         self.store = Store.open(path)
+        self._named: set[str] = set()
 
     def sql(
         self,
@@ -64,7 +66,7 @@ class OpenStore:
             QueryError: If the statement is refused, fails or passes a limit.
             UnknownNameError: If there is no such plan.
         """
-        sources = Catalog(self.store).sources(plan)
+        sources = self._catalog().sources(plan)
         frame: pd.DataFrame = run_sql(statement, sources, limits, parameters).to_pandas()
         return frame
 
@@ -86,7 +88,7 @@ class OpenStore:
             wall_s: Seconds it may take.
             plan: Show the trials of this plan alone.
         """
-        sources = Catalog(self.store).sources(plan)
+        sources = self._catalog().sources(plan)
         schema, batches = iter_sql(statement, sources, Limits(wall_s=wall_s))
         return write_result(schema, batches, file_format=file_format, out=out)
 
@@ -94,13 +96,13 @@ class OpenStore:
         """One row a plan, oldest first."""
         rows = [
             {**vars(record), "num_trials": len(self.store.plan(record.plan_id)[1])}
-            for record in Catalog(self.store).plans
+            for record in self._catalog().plans
         ]
         return pd.DataFrame(rows)
 
     def status(self) -> Status:
         """How far the newest plan of each study is."""
-        catalog = Catalog(self.store)
+        catalog = self._catalog()
         newest = {record.study: record for record in catalog.plans}
         found = []
         with closing(catalog.connection()) as connection:
@@ -122,7 +124,7 @@ class OpenStore:
         Raises:
             UnknownNameError: If there is no such study or plan, or the plan is another study's.
         """
-        catalog = Catalog(self.store)
+        catalog = self._catalog()
         found: list[Verdict] = []
         for folder, data in self._chosen(catalog, studies, plan):
             found += self._judged(folder, data, record=record)
@@ -150,7 +152,7 @@ class OpenStore:
 
         path = Path(out)
         format_of(path)
-        catalog = Catalog(self.store)
+        catalog = self._catalog()
         contents = []
         for folder, data in self._chosen(catalog, studies, plan):
             verdicts = self._judged(folder, data, record=record)
@@ -170,6 +172,17 @@ class OpenStore:
     def set_aside(self) -> tuple[SetAside, ...]:
         """Files of the store that cannot be read, each with its reason."""
         return Catalog(self.store).set_aside
+
+    def _catalog(self) -> Catalog:
+        """The store as it stands; what had to be set aside is named, each file once."""
+        catalog = Catalog(self.store)
+        news = [item for item in catalog.set_aside if item.path not in self._named]
+        self._named.update(item.path for item in news)
+        for item in news[:_MOST_NAMED]:
+            logger.warning("set aside: %s: %s", item.path, item.reason)
+        if len(news) > _MOST_NAMED:
+            logger.warning("set aside: %d more files; the report names them", len(news) - _MOST_NAMED)
+        return catalog
 
     def _judged(self, folder: StudyFolder, data: PlanData, *, record: bool) -> tuple[Verdict, ...]:
         verdicts = judge(folder, data, self.store.locks(folder.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -223,6 +224,8 @@ def test_damaged_plans_and_locks_are_named(store: Store, driver: ModuleType) -> 
         store.plan("demo-3")
     with pytest.raises(StoreError, match="demo-2"):
         store.plan("demo-2")
+    with pytest.raises(StoreError, match=r"demo-2\.parquet holds no plan .*; move it out of the store"):
+        store.write_plan(dataclasses.replace(record, plan_id="demo-2"), [])
 
 
 def test_a_damaged_registration_is_named(store: Store, driver: ModuleType) -> None:

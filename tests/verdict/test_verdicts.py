@@ -223,6 +223,17 @@ def test_studies_that_cannot_be_found_are_left_out_aloud(
     assert "unknown study 'judged'" in caplog.text
 
 
+def test_files_set_aside_are_named_once_whatever_is_asked(
+    opened: OpenStore, judged: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, *others = sorted((opened.store.path / "trials" / "study=judged").iterdir())
+    first.write_bytes(b"no Parquet")
+    assert len(opened.sql("SELECT DISTINCT pack_id FROM trials")) == len(others)
+    assert caplog.text.count(f"set aside: {first}: it is not a readable Parquet file") == 1
+    opened.verdicts([judged])
+    assert caplog.text.count("set aside") == 1
+
+
 def test_plans_are_listed(opened: OpenStore) -> None:
     plans = opened.plans()
     assert list(plans["study"]) == ["judged"]

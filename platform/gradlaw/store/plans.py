@@ -63,8 +63,12 @@ class PlanRecord:
 
 
 def write_plan(files: LocalFiles, plan: PlanRecord, trials: Iterable[PlannedTrial]) -> bool:
-    """Writes a plan; returns False, changing nothing, if there is one with this plan_id."""
-    paths.check("plan_id", plan.plan_id, paths.PLAN)
+    """Writes a plan; returns False, changing nothing, if there is one with this plan_id.
+
+    Raises:
+        StoreError: If there is one that cannot be read.
+    """
+    key = paths.plan(paths.check("plan_id", plan.plan_id, paths.PLAN))
     rows = list(trials)
     columns = [
         [plan.plan_id] * len(rows),
@@ -77,7 +81,10 @@ def write_plan(files: LocalFiles, plan: PlanRecord, trials: Iterable[PlannedTria
         schema=PLAN_SCHEMA,
     )
     document = asdict(plan) | {"created_at": to_utc(plan.created_at).isoformat()}
-    return files.create(paths.plan(plan.plan_id), to_bytes(table, plan=document))
+    if files.create(key, to_bytes(table, plan=document)):
+        return True
+    _read(files, key)
+    return False
 
 
 def read_plans(files: LocalFiles) -> tuple[tuple[PlanRecord, ...], tuple[SetAside, ...]]:
