@@ -32,7 +32,7 @@ from gradlaw.table import Column
 from gradlaw_analysis.sql.request import ViewSource
 from gradlaw_analysis.sql.sources import register
 
-LIVE = "metrics_live"
+LIVE = paths.METRICS_LIVE
 _JOIN = [column.name for column in KEYS]
 _RECORD_SCHEMA = pa.schema(
     [

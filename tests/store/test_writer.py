@@ -227,8 +227,9 @@ def test_a_table_is_declared_once(store: Store, driver: ModuleType) -> None:
 
 
 def test_metrics_grow_by_name_and_keep_their_kind(store: Store, driver: ModuleType) -> None:
-    double = Table(name="metrics", grain="step", columns=(Column(name="loss", type="float64"),))
-    text = Table(name="metrics", grain="step", columns=(Column(name="loss", type="string"),))
+    step = Column(name="step", type="int64")
+    double = Table(name="metrics", grain="step", columns=(step, Column(name="loss", type="float64")))
+    text = Table(name="metrics", grain="step", columns=(step, Column(name="loss", type="string")))
     store.writer("toy", "p", tables=(driver.METRICS,))
     store.writer("toy", "q", tables=(double,))
     with pytest.raises(SchemaError, match="column loss of metrics: the store holds it as float64"):
@@ -239,7 +240,7 @@ def test_metrics_grow_by_name_and_keep_their_kind(store: Store, driver: ModuleTy
     }
 
 
-@pytest.mark.parametrize("name", ["plans", "trials", "locks", "schemas"])
+@pytest.mark.parametrize("name", ["plans", "trials", "locks", "schemas", "metrics", "metrics_live"])
 def test_a_table_cannot_have_a_name_of_the_store(name: str, store: Store) -> None:
     table = Table(name=name, grain="x", columns=())
     with pytest.raises(SchemaError, match="which the store itself uses"):
@@ -250,6 +251,13 @@ def test_a_declaration_that_cannot_be_stored(store: Store) -> None:
     twice = Table(name="t", grain="x", columns=(Column(name="pack_id", type="string"),))
     with pytest.raises(SchemaError, match="pack_id are declared twice or added by the store"):
         store.writer("toy", "p", tables=(twice,))
+
+
+@pytest.mark.parametrize("name", ["Value", "a b", "é", "x" * 101, ""])
+def test_a_column_has_a_name_that_sql_needs_not_quote(name: str, store: Store) -> None:
+    table = Table(name="t", grain="x", columns=(Column(name=name, type="string"),))
+    with pytest.raises(UsageError, match=r"column of t: got .*, allowed"):
+        store.writer("toy", "p", tables=(table,))
 
 
 @pytest.mark.parametrize(("study", "pack"), [("../up", "p"), ("Toy", "p"), ("toy", "a-b"), ("toy", "a/b")])

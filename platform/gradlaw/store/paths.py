@@ -26,10 +26,11 @@ STORE = "store.json"
 TRIALS, METRICS = "trials", "metrics"
 ATTEMPTS, LIVE, GENERATIONS, PLANS, SCHEMAS = "_attempts", "_live", "_generations", "plans", "schemas"
 LOCKS, VERDICTS = "locks", "verdicts"
-RESERVED = frozenset({PLANS, LOCKS, VERDICTS, SCHEMAS})
-"""Folders that hold documents, not rows; no table may have such a name."""
+METRICS_LIVE = "metrics_live"
+RESERVED = frozenset({PLANS, LOCKS, VERDICTS, SCHEMAS, METRICS_LIVE})
+"""Folders that hold documents, not rows, and the view of live parts; no table may have such a name."""
 
-NAME = r"[a-z][a-z0-9_]*"
+NAME = r"[a-z][a-z0-9_]{0,99}"
 PACK = r"[A-Za-z0-9_]+"
 PLAN = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
 _DATA = re.compile(rf"({NAME})/study=({NAME})/({PACK})-(\d+)\.parquet")

@@ -18,15 +18,17 @@ from gradlaw.store.files import LocalFiles
 from gradlaw.store.schema import check_table
 from gradlaw.table import Column, Table
 
+_OF_METRICS = {"step", "loss"}  # what the engine always writes there
+
 
 def register_table(files: LocalFiles, table: Table) -> None:
     """Registers a declaration; raises SchemaError if the store holds another of that name."""
     paths.check("table name", table.name)
     check_table(table)
-    if table.name == paths.METRICS:
+    if table.name == paths.METRICS and {column.name for column in table.columns} >= _OF_METRICS:
         register_columns(files, paths.METRICS, table.columns)
         return
-    if table.name in paths.RESERVED or table.name == paths.TRIALS:
+    if table.name in paths.RESERVED | {paths.TRIALS, paths.METRICS}:
         msg = f"table name: got {table.name!r}, which the store itself uses; rename the table"
         raise SchemaError(msg)
     held = _register(files, paths.table_schema(table.name), asdict(table))

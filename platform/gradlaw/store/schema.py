@@ -17,6 +17,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 from numpy.typing import NDArray
 
 from gradlaw.errors import SchemaError
+from gradlaw.store import paths
 from gradlaw.table import Column, ColumnType, Table
 
 Columns = Mapping[str, NDArray[Any] | Sequence[object]]
@@ -65,8 +66,8 @@ def arrow_schema(columns: Sequence[Column], *, nullable: bool | None = None) -> 
 
 
 def check_table(table: Table) -> None:
-    """Raises SchemaError if a declaration cannot be stored: a column twice, or one the store adds."""
-    names = [column.name for column in table.columns]
+    """Raises if a declaration cannot be stored: a column twice, one the store adds, or no name for SQL."""
+    names = [paths.check(f"column of {table.name}", column.name) for column in table.columns]
     added = {column.name for column in KEYS}
     faults = sorted({name for name in names if names.count(name) > 1 or name in added})
     if faults:
