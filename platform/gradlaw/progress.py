@@ -15,13 +15,18 @@ PLAIN_EVERY_S = 10.0
 
 
 def describe_rate(progress: RunProgress) -> str:
-    """Trial-steps a second and the time left at that rate, or "" before there is a rate."""
-    if not progress.steps_done or progress.elapsed_s <= 0:
+    """The rate and the time left at that rate, or "" before there is a rate.
+
+    In trial-steps; in trials where nothing is trained.
+    """
+    done, planned, unit = progress.steps_done, progress.steps_planned, "trial-steps"
+    if not planned:
+        done, planned, unit = progress.trials_done, progress.trials_planned - progress.trials_held, "trials"
+    if not done or progress.elapsed_s <= 0:
         return ""
-    rate = progress.steps_done / progress.elapsed_s
-    left = (progress.steps_planned - progress.steps_done) / rate
-    minutes, seconds = divmod(round(max(left, 0.0)), 60)
-    return f"{rate:,.0f} trial-steps/s, {minutes}:{seconds:02d} left"
+    rate = done / progress.elapsed_s
+    minutes, seconds = divmod(round(max((planned - done) / rate, 0.0)), 60)
+    return f"{rate:,.{0 if rate >= 10 else 1}f} {unit}/s, {minutes}:{seconds:02d} left"
 
 
 class ProgressDisplay:
@@ -56,7 +61,7 @@ class ProgressDisplay:
     def show(self, progress: RunProgress) -> None:
         """Brings the bar, or the lines, up to date."""
         done = progress.trials_held + progress.trials_done
-        rate = describe_rate(progress)
+        rate = describe_rate(progress) or "starting"
         self._bar.update(self._task, completed=done, total=progress.trials_planned, rate=rate)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line >= PLAIN_EVERY_S:

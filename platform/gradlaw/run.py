@@ -71,7 +71,7 @@ class RunOptions:
         flush_s: Seconds between live parts, > 0.
         time_limit_s: Seconds a pack may take, or None.
         retry_failed: Whether trials that failed for good are tried again.
-        on_progress: Called at every report.
+        on_progress: Called at every launch and every report.
         say: Called with lines worth reading.
     """
 
@@ -224,6 +224,7 @@ class _Run:
     def _launch(self, packs: Sequence[Pack], index: Index, *, fresh: bool) -> None:
         options = self._options
         self._tally.begin(packs)
+        self._show()
         orders = [
             Order(
                 pack=pack,
@@ -262,6 +263,9 @@ class _Run:
         self._tally.add(report)
         if report.error:
             self._say(f"pack {report.pack_id}: {report.error}")
+        self._show()
+
+    def _show(self) -> None:
         if self._options.on_progress:
             self._options.on_progress(self._tally.progress())
 

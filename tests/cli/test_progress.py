@@ -1,0 +1,58 @@
+"""What a person reads while a run goes on."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from gradlaw import progress as module
+from gradlaw.progress import ProgressDisplay, describe_rate
+from gradlaw.tally import RunProgress
+
+
+def at(**counts: float) -> RunProgress:
+    fields = {
+        "trials_planned": 10,
+        "trials_held": 2,
+        "trials_done": 4,
+        "steps_planned": 8000,
+        "steps_done": 2000,
+        "packs_done": 1,
+        "packs_planned": 2,
+        "elapsed_s": 10.0,
+    }
+    return RunProgress(**{**fields, **counts})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("progress", "text"),
+    [
+        (at(), "200 trial-steps/s, 0:30 left"),
+        (at(steps_done=0), ""),
+        (at(elapsed_s=0.0), ""),
+        (at(steps_done=8000), "800 trial-steps/s, 0:00 left"),
+        (at(steps_done=20, steps_planned=2000), "2.0 trial-steps/s, 16:30 left"),
+        (at(steps_planned=0, steps_done=0, trials_done=4), "0.4 trials/s, 0:10 left"),
+        (at(steps_planned=0, steps_done=0, trials_done=0), ""),
+    ],
+)
+def test_rate_and_time_left(progress: RunProgress, text: str) -> None:
+    assert describe_rate(progress) == text
+
+
+def test_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 6))
+    monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
+    out = io.StringIO()
+    with ProgressDisplay(Console(file=out)) as display:
+        display.say("plan [red]x[/red]")
+        for done in range(5):
+            display.show(at(trials_done=done))
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "plan [red]x[/red]", "markup is not read"
+    assert lines[1:] == [
+        "3/10 trials, 200 trial-steps/s, 0:30 left",
+        "5/10 trials, 200 trial-steps/s, 0:30 left",
+    ]
