@@ -72,7 +72,3 @@ class EncodingError(GradlawError, TypeError):
 
 class ClaimError(GradlawError, ValueError):
     """A claim whose sample does not have the columns or values its test needs."""
-
-
-class PackError(GradlawError, RuntimeError):
-    """A pack of trials that failed; the message names the study, the pack and the cause."""

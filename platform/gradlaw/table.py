@@ -7,9 +7,6 @@ from typing import Literal
 
 ColumnType = Literal["bool", "int32", "int64", "float32", "float64", "string", "timestamp"]
 
-KEY_COLUMNS = ("trial_id", "pack_id", "attempt")
-"""Columns that the store adds to every table; views join on them to keep one winner a trial."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Column:

@@ -23,7 +23,7 @@ def at(**counts: float) -> RunProgress:
         "packs_planned": 2,
         "elapsed_s": 10.0,
     }
-    return RunProgress(**{**fields, **counts})  # type: ignore[arg-type]
+    return RunProgress(**{**fields, **counts})
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ class _Hungry:
     def make(self) -> Task:
         limit = self.limit
 
-        class Hungry(self.base):  # type: ignore[name-defined]
+        class Hungry(self.base):
             def loss(self, params: Any, buffers: Any, batch: Any, noise: Any, taps: Any) -> Any:
                 width = torch._C._functorch.get_unwrapped(_outermost(params["w"])).shape[0]
                 if width > limit and int(self.failures_left) > 0:

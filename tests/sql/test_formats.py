@@ -133,7 +133,7 @@ def test_parquet_reads_back_equal(tmp_path: Path) -> None:
     assert back.drop(["lr"]).equals(RICH.drop(["lr"]))  # NaN equals nothing
     stream = io.TextIOWrapper(io.BytesIO())
     write_result(RICH.schema, RICH.to_batches(), file_format="parquet", stream=stream)
-    assert pq.read_table(pa.BufferReader(stream.buffer.getvalue())).num_rows == 2  # type: ignore[attr-defined]
+    assert pq.read_table(pa.BufferReader(stream.buffer.getvalue())).num_rows == 2
 
 
 @pytest.mark.parametrize("file_format", [*FORMATS, "parquet"])

@@ -60,7 +60,7 @@ def connection() -> duckdb.DuckDBPyConnection:
 
 @settings(max_examples=60)
 @given(listed=indices, needed=needs, random=st.randoms())
-def test_the_winner_is_unique_and_does_not_depend_on_the_order(connection, listed, needed, random) -> None:  # type: ignore[no-untyped-def]
+def test_the_winner_is_unique_and_does_not_depend_on_the_order(connection, listed, needed, random) -> None:
     found = winning(table(listed), needed)
     assert [row[0] for row in found] == sorted({row[0] for row in listed})
     shuffled = list(listed)
@@ -74,7 +74,7 @@ def test_the_winner_is_unique_and_does_not_depend_on_the_order(connection, liste
 
 
 @given(indices)
-def test_the_index_counts_failures(listed) -> None:  # type: ignore[no-untyped-def]
+def test_the_index_counts_failures(listed) -> None:
     index = TrialIndex(table(listed))
     assert set(index) == {row[0] for row in listed}
     for trial_id, status in index.items():

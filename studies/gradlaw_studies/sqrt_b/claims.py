@@ -1,25 +1,30 @@
-"""The claims: fixed before any confirming seed was run.
+"""The claims, their margins and planning sds fixed on exploratory seeds.
 
 Margins of the slopes (0.01), of the kurtosis and of B_simple (10%) are those a wrong law would miss: with
 N = 1,617 the slope without replacement is -0.522 if its correction is forgotten, so that a margin of 0.05
 would support both. The remaining margins, and every ``sd``, come from exploratory seeds alone (1,000,000
-and above: six for the noise, four for curvature and loss floor), rounded up; no confirming seed was seen.
+and above: six for the noise, four for curvature and loss floor), rounded up. The claims about the noise were
+first written on averages over quantities, tasks and phases; after a run of the demo's own seeds had supported
+them all they were made stricter, to hold in each part by itself. Margins stayed as they were.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from gradlaw.claim import Claim, Control, Gate, Mean, PairedDifference, Slope
 from gradlaw_studies.sqrt_b.law import batch_sizes, uncorrected_slope
 
 NUM_DIGITS = 1617  # training rows of the digits with the default test_share
 
-SQUARE_ROOT = Slope(target=-0.5, margin=0.01, sd=0.004)
-UNCORRECTED = Slope(target=uncorrected_slope(NUM_DIGITS, batch_sizes(NUM_DIGITS)), margin=0.01, sd=0.004)
+SQUARE_ROOT = Slope(target=-0.5, margin=0.01, sd=0.006)
+IN_EACH = replace(SQUARE_ROOT, num_parts=3)  # loss, projection, total
+UNCORRECTED = Slope(target=uncorrected_slope(NUM_DIGITS, batch_sizes(NUM_DIGITS)), margin=0.01, sd=0.006)
 STRAIGHT = Mean(target=0.0, margin=0.004, sd=0.002)
 EQUAL_VARIANCE = Mean(target=1.0, margin=0.03, sd=0.012)
 FLOOR_BATCH, FLOOR_LR = Slope(target=-1.0, margin=0.15, sd=0.06), Slope(target=1.0, margin=0.15, sd=0.06)
 
-FLOOR_SOURCE = "Excess loss proportional to lr / B at small lr: arXiv 1606.04838, theorem 4.6"
+FLOOR_SOURCE = "Bound on the excess loss, proportional to lr / B at small lr: arXiv 1606.04838, theorem 4.6"
 
 MEASURED = Gate(
     statement="Training finished, and the per-sample values vary at every step where noise was measured.",
@@ -57,7 +62,7 @@ CLAIMS = (
         source="Law of the mean of B independent samples; arXiv 1812.06162, section 2.2",
         sql="noise_slope.sql",
         parameters={"source": "std", "replacement": True, "task": "%"},
-        test=SQUARE_ROOT,
+        test=IN_EACH,
         family="law",
         gate=MEASURED,
         controls=(
@@ -66,7 +71,7 @@ CLAIMS = (
                 statement="The exact sigma / sqrt(B), through the same query and test, must be found.",
                 sql="noise_slope.sql",
                 parameters={"source": "std_exact", "replacement": True, "task": "%"},
-                test=SQUARE_ROOT,
+                test=IN_EACH,
                 expect="supported",
             ),
             *BROKEN,
@@ -78,7 +83,7 @@ CLAIMS = (
         source="Cochran, Sampling Techniques (1977), theorem 2.2",
         sql="noise_slope.sql",
         parameters={"source": "std_corrected", "replacement": False, "task": "%"},
-        test=SQUARE_ROOT,
+        test=IN_EACH,
         family="law",
         gate=MEASURED,
         controls=(
@@ -98,7 +103,7 @@ CLAIMS = (
         source="Least squares on log sqrt((N - B) / (N - 1) / B) over B = 1, 2, ..., 512",
         sql="noise_slope.sql",
         parameters={"source": "std", "replacement": False, "task": "digits%"},
-        test=UNCORRECTED,
+        test=replace(UNCORRECTED, num_parts=3),
         family="law",
         gate=MEASURED,
         controls=(
@@ -118,7 +123,7 @@ CLAIMS = (
         source="Law of the mean of B independent samples: a power law, not only a slope",
         sql="noise_curvature.sql",
         parameters={"source": "std", "replacement": True},
-        test=STRAIGHT,
+        test=replace(STRAIGHT, num_parts=3),
         family="law",
         gate=MEASURED,
         controls=(
@@ -138,7 +143,7 @@ CLAIMS = (
         source="Cochran, Sampling Techniques (1977), theorem 2.2",
         sql="noise_variance.sql",
         parameters={"corrected": True, "with_replacement": True},
-        test=EQUAL_VARIANCE,
+        test=replace(EQUAL_VARIANCE, num_parts=3, sd=0.02),
         family="law",
         gate=MEASURED,
         controls=(
@@ -158,7 +163,7 @@ CLAIMS = (
         source="Cumulants add: kappa_4 of a mean of B is kappa_4 / B^3, its variance squared sigma^4 / B^2",
         sql="noise_kurtosis.sql",
         parameters={"scaled": True},
-        test=Mean(target=1.0, margin=0.1, sd=0.02),
+        test=Mean(target=1.0, margin=0.1, sd=0.03, num_parts=2),
         family="law",
         gate=MEASURED,
         controls=(
@@ -178,7 +183,7 @@ CLAIMS = (
         source="McCandlish et al., arXiv 1812.06162, appendix A.1",
         sql="noise_scale.sql",
         parameters={"naive": False},
-        test=Mean(target=1.0, margin=0.1, sd=0.03),
+        test=Mean(target=1.0, margin=0.1, sd=0.05, num_parts=9),
         family="law",
         gate=MEASURED,
         controls=(
@@ -198,7 +203,7 @@ CLAIMS = (
         source="Notes on gradient descent that cut E_1 .. E_N into batches of B and find sigma / sqrt(B)",
         sql="noise_partition.sql",
         parameters={"factor": False},
-        test=Mean(target=1.0, margin=0.02, sd=0.006),
+        test=Mean(target=1.0, margin=0.02, sd=0.01, num_parts=6),
         family="law",
         gate=MEASURED,
         controls=(

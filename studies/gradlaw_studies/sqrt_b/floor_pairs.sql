@@ -6,6 +6,6 @@ WITH floors AS (
     WHERE m.step > l.step / 2
     GROUP BY m.trial_id
 )
-SELECT t.seed, t.sampling AS arm, ln(f.excess) AS value
+SELECT t.seed, concat_ws('/', t.lr, t.batch_size) AS series, t.sampling AS arm, ln(f.excess) AS value
 FROM floors AS f
 JOIN trials AS t USING (trial_id)

@@ -22,6 +22,6 @@ squares AS (
         u * u - avg(u * u) OVER (PARTITION BY trial_id, phase, quantity) AS q
     FROM points
 )
-SELECT seed, sum(q * y) / sum(q * q) AS value
+SELECT seed, quantity AS part, sum(q * y) / sum(q * q) AS value
 FROM squares
 GROUP BY seed, trial_id, phase, quantity

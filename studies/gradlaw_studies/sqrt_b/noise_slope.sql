@@ -1,7 +1,9 @@
 -- One row: log std against log B for one trial at one phase, one batch size and one quantity.
+-- A part is a quantity.
 -- $source names the std: 'std', 'std_corrected' or 'std_exact'; $task is a LIKE pattern.
 SELECT
     t.seed,
+    n.quantity AS part,
     concat_ws('/', n.trial_id, n.phase, n.quantity) AS series,
     ln(n.batch_size) AS x,
     ln(CASE $source
