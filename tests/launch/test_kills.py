@@ -31,7 +31,7 @@ def test_killed_at_a_point_of_the_writer(
     tiny: Tiny,
     tmp_path: Path,
     assert_whole: Check,
-    record_property: Callable[[str, object], None],
+    record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     """Killed the 1st, 2nd and 3rd time it gets there; of a pack, all rows or none are seen."""
     kills = 0
@@ -48,7 +48,7 @@ def test_killed_at_a_point_of_the_writer(
         assert drivers.run(study=tiny(4), store=str(store), how={"seeds": SEEDS}) == 0
         assert_whole(store, SEEDS)
         assert len(committed(store)) == 2 * SEEDS, "what was committed is not run again"
-    record_property(f"kills {point}", kills)
+    record_testsuite_property(f"kills {point}", kills)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_killed_during_compaction(
     tiny: Tiny,
     tmp_path: Path,
     assert_whole: Check,
-    record_property: Callable[[str, object], None],
+    record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     store = tmp_path / "store"
     kills = 0
@@ -76,7 +76,7 @@ def test_killed_during_compaction(
         assert drivers.run(store=str(store), compact=0.0) == 0
         assert_whole(store, seeds)
     assert kills >= (2 if "deletes" in point else 4)
-    record_property(f"kills {point}", kills)
+    record_testsuite_property(f"kills {point}", kills)
 
 
 def test_killed_at_random_moments(
@@ -84,7 +84,7 @@ def test_killed_at_random_moments(
     tiny: Tiny,
     tmp_path: Path,
     assert_whole: Check,
-    record_property: Callable[[str, object], None],
+    record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     """Killed again and again until a run gets through between two kills."""
     moments = random.Random(7)
@@ -99,7 +99,7 @@ def test_killed_at_random_moments(
             kills += 1
         assert_whole(store, SEEDS)
     assert kills >= 12, kills
-    record_property("kills at random", kills)
+    record_testsuite_property("kills at random", kills)
 
 
 @pytest.mark.parametrize("killed", [None, "first", "second"])
