@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gradlaw.measurement import Measurement
     from gradlaw.probe import MetricProbe, TableProbe
     from gradlaw.rule import ElementwiseRule, Rule
-    from gradlaw.run import RunSummary, run
+    from gradlaw.runner import RunSummary, run
     from gradlaw.schedules import Schedule
     from gradlaw.studies import find_studies, find_study
     from gradlaw.study import Grid, Preset, Study
@@ -37,7 +37,7 @@ _HOMES = {
     "Preset": "study",
     "Rule": "rule",
     "RunProgress": "tally",
-    "RunSummary": "run",
+    "RunSummary": "runner",
     "Schedule": "schedules",
     "Study": "study",
     "Table": "table",
@@ -45,7 +45,7 @@ _HOMES = {
     "Task": "task",
     "find_studies": "studies",
     "find_study": "studies",
-    "run": "run",
+    "run": "runner",
 }
 
 __all__ = [
@@ -76,7 +76,6 @@ def __getattr__(name: str) -> object:
     """Imports a public name when it is first used, so that analysis does not pay for torch."""
     if name in _HOMES:
         value: object = getattr(import_module(f"gradlaw.{_HOMES[name]}"), name)
-        globals()[name] = value  # importing the module ``run`` has put it where the function belongs
         return value
     msg = f"module 'gradlaw' has no attribute {name!r}"
     raise AttributeError(msg)

@@ -68,8 +68,8 @@ def run(
 ) -> None:
     """Run what a preset of a study still lacks in the store."""
     from gradlaw.progress import ProgressDisplay
-    from gradlaw.run import RunOptions, describe_plan
-    from gradlaw.run import run as run_study
+    from gradlaw.runner import RunOptions, describe_plan
+    from gradlaw.runner import run as run_study
 
     overrides = parse_settings(set_ or [])
     if dry_run:

@@ -6,7 +6,8 @@ A message says what is wrong, what was given, what is allowed and how to mend it
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class GradlawError(Exception):
@@ -48,6 +49,30 @@ class ConfigurationError(UsageError):
         self.faults = tuple(faults)
         noun = "fault" if len(self.faults) == 1 else "faults"
         super().__init__("\n  ".join([f"{len(self.faults)} {noun}:", *self.faults]))
+
+
+@contextmanager
+def all_faults(faults: Iterable[str] = ()) -> Iterator[list[str]]:
+    """Gathers the faults of a block with those already known, and raises them together at its end.
+
+    A :class:`ConfigurationError` of the block ends the block and adds its faults; so may the block, to the
+    list it is given.
+
+    >>> with all_faults(["seeds: got 0, allowed >= 1"]) as faults:
+    ...     raise ConfigurationError(["lr: got -1, allowed > 0"])
+    Traceback (most recent call last):
+        ...
+    gradlaw.errors.ConfigurationError: 2 faults:
+      seeds: got 0, allowed >= 1
+      lr: got -1, allowed > 0
+    """
+    found = list(faults)
+    try:
+        yield found
+    except ConfigurationError as error:
+        found += error.faults
+    if found:
+        raise ConfigurationError(found)
 
 
 class UndecidableError(UsageError):

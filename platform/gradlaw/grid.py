@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeGuard, TypeVar
 
@@ -92,6 +93,7 @@ class _GridExpansion:
             items = value if isinstance(value, tuple) else (value,)
             if name in self._declared:
                 faults += [fault for item in items if (fault := self._declared[name].check(item))]
+                faults += [f"{name}: got {item!r} twice, allowed once" for item in _repeated(items)]
         for name, amount, low in (
             ("steps", grid.steps, 0),
             ("log_every", grid.log_every, 1),
@@ -219,6 +221,10 @@ class _GridExpansion:
             for seed in seeds
             for values, reason in self._skips
         ]
+
+
+def _repeated(items: Sequence[Scalar]) -> list[Scalar]:
+    return [item for item, count in Counter(items).items() if count > 1]
 
 
 def _items(value: Scalar | tuple[Scalar, ...]) -> tuple[Scalar, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from gradlaw.fingerprint import source_digest
 from gradlaw.hyperparameter import Hyperparameter, Scalar
 from gradlaw.measurement import Measurement
 from gradlaw.probe import Probe, TableProbe
@@ -99,6 +100,14 @@ def program_tables(program: Program) -> tuple[Table, ...]:
     return tuple(
         table for probe in program.probes if isinstance(probe, TableProbe) for table in probe.tables()
     )
+
+
+def program_source(program: Program | None) -> str:
+    """Digest of the source of a program's task, rule and schedule, or measurement; "" where there is none."""
+    if program is None:
+        return ""
+    parts = (program.task, program.rule, program.schedule) if isinstance(program, Training) else (program,)
+    return source_digest(*map(type, parts))
 
 
 def probe_digests(program: Program | None) -> set[str]:

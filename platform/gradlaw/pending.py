@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from gradlaw.fingerprint import digest
-from gradlaw.pack import Member, Pack, probe_digests
+from gradlaw.pack import Member, Pack, probe_digests, program_source
 from gradlaw.plan import Plan
 from gradlaw.store.winners import TrialStatus
 from gradlaw.trial import FINAL, MAX_ATTEMPTS, State
@@ -32,6 +32,16 @@ def failed_attempts(members: Iterable[Member], index: Index) -> dict[str, int]:
     """Failed attempts of the members that have any, by trial id."""
     entries = [(member.trial.trial_id, index.get(member.trial.trial_id)) for member in members]
     return {trial_id: entry.num_attempts for trial_id, entry in entries if entry and entry.num_attempts}
+
+
+def changed_source(plan: Plan, index: Index) -> int:
+    """How many trials of the plan the store holds from other source than what would run them now."""
+    num_changed = 0
+    for pack in plan.packs:
+        source = program_source(pack.program)
+        entries = [index.get(member.trial.trial_id) for member in pack.members]
+        num_changed += sum(1 for entry in entries if entry and source and entry.source not in ("", source))
+    return num_changed
 
 
 def _lacking(pack: Pack, index: Index, *, retry_failed: bool) -> Pack:

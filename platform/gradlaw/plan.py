@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from gradlaw.errors import ConfigurationError, UnknownNameError
+from gradlaw.errors import ConfigurationError, UnknownNameError, all_faults
 from gradlaw.fingerprint import digest
 from gradlaw.grid import declared_by, expand, is_measurement
 from gradlaw.hyperparameter import Hyperparameter, Scalar, unknown_names
@@ -85,17 +85,14 @@ def make_plan(
         raise UnknownNameError(preset, kind=f"preset of study {study.name}", known=study.presets)
     chosen = study.presets[preset]
     num_seeds = chosen.seeds if seeds is None else seeds
-    if num_seeds < 1:
-        raise ConfigurationError([f"seeds: got {num_seeds}, allowed >= 1"])
-    grids, settings, faults = _override(chosen.grids, dict(overrides or {}))
     first = EXPLORE_SEED if explore else 0
     seed_range = range(first, first + num_seeds)
-    try:
+    with all_faults() as faults:
+        if num_seeds < 1:
+            faults.append(f"seeds: got {num_seeds}, allowed >= 1")
+        grids, settings, wrong = _override(chosen.grids, dict(overrides or {}))
+        faults += wrong
         packs, skipped = expand(study.name, grids, seed_range)
-    except ConfigurationError as error:
-        faults += error.faults
-    if faults:
-        raise ConfigurationError(faults)
     kind = _kind(chosen, explore=explore, varied=bool(settings))
     trial_ids = [member.trial.trial_id for pack in packs for member in pack.members]
     trial_ids += [member.trial.trial_id for member, _ in skipped]

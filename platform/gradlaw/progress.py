@@ -15,17 +15,15 @@ PLAIN_EVERY_S = 10.0
 
 
 def describe_rate(progress: RunProgress) -> str:
-    """The rate and the time left at that rate, or "" before there is a rate.
-
-    In trial-steps; in trials where nothing is trained.
-    """
-    done, planned, unit = progress.steps_done, progress.steps_planned, "trial-steps"
-    if not planned:
-        done, planned, unit = progress.trials_done, progress.trials_planned - progress.trials_held, "trials"
-    if not done or progress.elapsed_s <= 0:
+    """Trial-steps (or, where nothing is trained, trials) a second, and the time left; "" at the start."""
+    if not progress.share_done or progress.elapsed_s <= 0:
         return ""
+    done, unit = progress.steps_done, "trial-steps"
+    if not progress.steps_planned:
+        done, unit = progress.trials_done, "trials"
     rate = done / progress.elapsed_s
-    minutes, seconds = divmod(round(max((planned - done) / rate, 0.0)), 60)
+    left = progress.elapsed_s * (1 - progress.share_done) / progress.share_done
+    minutes, seconds = divmod(round(left), 60)
     return f"{rate:,.{0 if rate >= 10 else 1}f} {unit}/s, {minutes}:{seconds:02d} left"
 
 

@@ -142,12 +142,16 @@ def find_study(reference: str | Path) -> StudyFolder:
     """The study of a name, or in a folder.
 
     Raises:
-        UnknownNameError: No study has this name, and no folder of this path holds a ``study.py``.
+        UnknownNameError: No study has this name, and there is no folder of this path.
+        UsageError: The folder holds no ``study.py``.
     """
-    path = Path(reference)
-    if (path / "study.py").is_file():
-        return StudyFolder(path.resolve(), path.resolve().name)
     known = find_studies()
+    path = Path(reference)
+    if str(reference) not in known and (path / "study.py").is_file():
+        return StudyFolder(path.resolve(), path.resolve().name)
     if str(reference) not in known:
+        if path.is_dir():
+            msg = f"{path} holds no study.py; name the folder of a study, or one of: {', '.join(known)}"
+            raise UsageError(msg)
         raise UnknownNameError(str(reference), kind="study", known=known)
     return known[str(reference)]

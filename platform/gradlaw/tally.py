@@ -20,6 +20,8 @@ class RunProgress:
         trials_held: Of these, those the store held before, and those that are not to run.
         trials_done: Of these, those ended by this run so far, committed or not.
         steps_planned, steps_done: Trial-steps this run set out to do, and those done so far.
+        share_done: Share of the work done, in [0, 1]: the mean over packs, as packs are cut to cost alike and
+            trial-steps of different tasks are not.
         packs_done, packs_planned: Packs that ended in this run, and packs it set out to run.
         elapsed_s: Seconds since the launch.
     """
@@ -29,6 +31,7 @@ class RunProgress:
     trials_done: int
     steps_planned: int
     steps_done: int
+    share_done: float
     packs_done: int
     packs_planned: int
     elapsed_s: float
@@ -47,6 +50,7 @@ class Tally:
         self._packs_done = self._packs_planned = 0
         self._steps_done = self._steps_planned = 0
         self._running: dict[str, Report] = {}
+        self._pack_steps: dict[str, int] = {}
         self._started = time.perf_counter()
         self.trials_done = 0
 
@@ -54,6 +58,9 @@ class Tally:
         """Packs are launched."""
         members = [member for pack in packs for member in pack.members]
         self._running = {}
+        self._pack_steps = {
+            pack.pack_id: sum(member.trial.steps for member in pack.members) for pack in packs
+        }
         self._trials_held = self._trials_planned - self.trials_done - len(members)
         self._packs_planned = self._packs_done + len(packs)
         self._steps_planned = self._steps_done + sum(member.trial.steps for member in members)
@@ -71,12 +78,14 @@ class Tally:
     def progress(self) -> RunProgress:
         """Where the run stands."""
         running = self._running.values()
+        begun = sum(report.steps_done / max(1, self._pack_steps[report.pack_id]) for report in running)
         return RunProgress(
             trials_planned=self._trials_planned,
             trials_held=self._trials_held,
             trials_done=self.trials_done + sum(report.trials_done for report in running),
             steps_planned=self._steps_planned,
             steps_done=self._steps_done + sum(report.steps_done for report in running),
+            share_done=min(1.0, (self._packs_done + begun) / max(1, self._packs_planned)),
             packs_done=self._packs_done,
             packs_planned=self._packs_planned,
             elapsed_s=time.perf_counter() - self._started,

@@ -19,6 +19,7 @@ def at(**counts: float) -> RunProgress:
         "trials_done": 4,
         "steps_planned": 8000,
         "steps_done": 2000,
+        "share_done": 0.25,
         "packs_done": 1,
         "packs_planned": 2,
         "elapsed_s": 10.0,
@@ -30,12 +31,11 @@ def at(**counts: float) -> RunProgress:
     ("progress", "text"),
     [
         (at(), "200 trial-steps/s, 0:30 left"),
-        (at(steps_done=0), ""),
+        (at(share_done=0.0, steps_done=0), ""),
         (at(elapsed_s=0.0), ""),
-        (at(steps_done=8000), "800 trial-steps/s, 0:00 left"),
-        (at(steps_done=20, steps_planned=2000), "2.0 trial-steps/s, 16:30 left"),
-        (at(steps_planned=0, steps_done=0, trials_done=4), "0.4 trials/s, 0:10 left"),
-        (at(steps_planned=0, steps_done=0, trials_done=0), ""),
+        (at(share_done=1.0, steps_done=8000), "800 trial-steps/s, 0:00 left"),
+        (at(share_done=0.01, steps_done=20, steps_planned=2000), "2.0 trial-steps/s, 16:30 left"),
+        (at(share_done=0.5, steps_planned=0, steps_done=0, trials_done=4), "0.4 trials/s, 0:10 left"),
     ],
 )
 def test_rate_and_time_left(progress: RunProgress, text: str) -> None:

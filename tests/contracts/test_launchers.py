@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from held import STUDIES, committed, counting, numbers, states
 
-from gradlaw.run import RunProgress, RunSummary, run
+from gradlaw.runner import RunProgress, RunSummary, run
 from gradlaw.store.store import Store
 
 TINY, TROUBLED, CLAIMED = STUDIES / "tiny", STUDIES / "troubled", STUDIES / "claimed"

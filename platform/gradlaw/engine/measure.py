@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,6 +13,7 @@ from gradlaw.engine.memory import first_line, is_out_of_memory
 from gradlaw.engine.recorder import Recorder
 from gradlaw.engine.results import Execution, Progress, Run, TrialResult, ended
 from gradlaw.engine.rows import declared, with_trial
+from gradlaw.errors import SchemaError
 from gradlaw.measurement import Measurement
 from gradlaw.pack import Member
 from gradlaw.trial import State
@@ -41,6 +42,10 @@ def _measure_one(measurement: Measurement, member: Member, recorder: Recorder) -
         if not is_out_of_memory(error):
             raise
         tables, state, reason = {}, State.OUT_OF_MEMORY, first_line(error)
+    given: object = tables  # a study's own code may break the annotation
+    if not isinstance(given, Mapping) or not all(isinstance(item, Mapping) for item in given.values()):
+        msg = f"measurement {measurement.name}: measure gave {tables!r:.80}, allowed: columns by table name"
+        raise SchemaError(msg)
     for name, columns in tables.items():
         table = declared(name, measurement.tables(), f"measurement {measurement.name}")
         recorder.append(table, with_trial(table, columns, member.trial.trial_id))

@@ -12,9 +12,8 @@ import torch
 from gradlaw import provenance
 from gradlaw.engine.results import TrialResult
 from gradlaw.engine.run import run_pack
-from gradlaw.fingerprint import source_digest
 from gradlaw.launch.base import Order, Report
-from gradlaw.pack import Pack, Program, Training, probe_digests, program_tables
+from gradlaw.pack import Pack, probe_digests, program_source, program_tables
 from gradlaw.store.store import Store
 from gradlaw.store.trials import TrialRow
 from gradlaw.store.writer import PackWriter
@@ -118,7 +117,7 @@ def trial_rows(
 
     A retriable state becomes ``failed`` when the trial has had its attempts.
     """
-    probes, source = _program_identity(pack.program)
+    probes, source = tuple(sorted(probe_digests(pack.program))), program_source(pack.program)
     rows = []
     for member, result in zip(pack.members, results, strict=True):
         trial, execution = member.trial, result.execution
@@ -151,13 +150,3 @@ def trial_rows(
         )
         rows.append(row)
     return rows
-
-
-def _program_identity(program: Program | None) -> tuple[tuple[str, ...], str]:
-    """Digests of the probes of a program, and of its source."""
-    if program is None:
-        return (), ""
-    if isinstance(program, Training):
-        probes = tuple(sorted(probe_digests(program)))
-        return probes, source_digest(type(program.task), type(program.rule), type(program.schedule))
-    return (), source_digest(type(program))

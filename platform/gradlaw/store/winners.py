@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from gradlaw.trial import RETRIABLE, State
 
-INDEX_COLUMNS = ("trial_id", "pack_id", "attempt", "study", "state", "probes")
-"""What of ``trials`` decides."""
+INDEX_COLUMNS = ("trial_id", "pack_id", "attempt", "study", "state", "probes", "source_digest")
+"""What of ``trials`` decides, and the source, by which a change without a new version is seen."""
 
 INDEX_SCHEMA = pa.schema([(name, pa.int32() if name == "attempt" else pa.string()) for name in INDEX_COLUMNS])
 
@@ -55,11 +55,13 @@ class TrialStatus(NamedTuple):
         state: Of the row that wins.
         num_attempts: Number of committed rows in a retriable state.
         probes: Digests of the probes it was measured with, of the row that wins.
+        source: Digest of the source that ran it, of the row that wins; "" if unknown.
     """
 
     state: State
     num_attempts: int
     probes: frozenset[str]
+    source: str = ""
 
 
 def winners(index: pa.Table, needed: Needed | None = None) -> NDArray[np.bool_]:
@@ -106,6 +108,7 @@ class TrialIndex(Mapping[str, TrialStatus]):
         self._rows = {trial_id: row for row, trial_id in enumerate(won["trial_id"].to_pylist())}
         self._states, self._state_codes = _coded(won["state"])
         self._probes, self._probe_codes = _coded(won["probes"])
+        self._sources, self._source_codes = _coded(won["source_digest"])
         self._sets = [frozenset(json.loads(text)) for text in self._probes]
         retriable = pc.is_in(index["state"], value_set=pa.array([state.value for state in RETRIABLE]))
         self._attempts = Counter(index["trial_id"].filter(retriable).to_pylist())
@@ -116,6 +119,7 @@ class TrialIndex(Mapping[str, TrialStatus]):
             State(self._states[self._state_codes[row]]),
             self._attempts[trial_id],
             self._sets[self._probe_codes[row]],
+            self._sources[self._source_codes[row]],
         )
 
     def __iter__(self) -> Iterator[str]:

@@ -10,15 +10,18 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gradlaw import provenance
 from gradlaw.claim import Claim
 from gradlaw.claim_lock import Document, claim_document, lock_digest
+from gradlaw.errors import all_faults
 from gradlaw.fingerprint import digest
 from gradlaw.launch import make_launcher
 from gradlaw.launch.base import Launcher, Order, Report
 from gradlaw.launch.worker import commit_unrun
 from gradlaw.pack import Pack, probe_digests
-from gradlaw.pending import Index, failed_attempts, missing_packs
+from gradlaw.pending import Index, changed_source, failed_attempts, missing_packs
 from gradlaw.plan import Plan, PlanKind, make_plan
 from gradlaw.store.plans import PlannedTrial, PlanRecord
 from gradlaw.store.store import Store
@@ -84,6 +87,20 @@ class RunOptions:
     on_progress: OnProgress | None = None
     say: Say | None = None
 
+    def faults(self) -> list[str]:
+        """What is impossible, a line a fault."""
+        faults = [
+            f"{name}: got {value}, allowed > 0"
+            for name, value in (("flush_s", self.flush_s), ("time_limit_s", self.time_limit_s))
+            if value is not None and not value > 0
+        ]
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            cause = str(error).splitlines()[0]
+            faults.append(f"device: got {self.device!r}, allowed a device of this machine: {cause}")
+        return faults
+
 
 def run(
     study: str | Path,
@@ -117,7 +134,8 @@ def run(
     options = replace(options or RunOptions(), **how)
     launcher = make_launcher(options.launcher, address=options.address)
     folder = find_study(study)
-    plan = make_plan(folder.study, preset, overrides=set, seeds=seeds, explore=explore)
+    with all_faults(options.faults()):
+        plan = make_plan(folder.study, preset, overrides=set, seeds=seeds, explore=explore)
     if plan.kind is PlanKind.CONFIRM and folder.claims:
         check_claims(folder.claims, plan.declared_seeds)
     return _Run(folder, plan, Store.create(store), launcher, options).go()
@@ -285,6 +303,14 @@ class _Run:
         )
         if again:
             self._say(f"{again} of them run again: they were not measured with every probe asked for")
+        changed = changed_source(self._plan, index)
+        if changed:
+            self._say(
+                f"warning: {changed} trials in the store were run by other source of their task, rule or "
+                "schedule, of the same versions; if it changed their numbers, raise the version"
+            )
+        for item in self._store.resolve().set_aside:
+            self._say(f"set aside: {item.path}: {item.reason}")
 
     def _say(self, line: str) -> None:
         if self._options.say:
