@@ -1,5 +1,5 @@
 # Everything runs in .venv, made here from Python 3.11 alone.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

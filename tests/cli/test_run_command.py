@@ -24,6 +24,11 @@ def gradlaw(*words: str, cwd: Path, **kwargs: object) -> subprocess.CompletedPro
     )
 
 
+def heed_interrupts() -> None:
+    """As at a terminal: a process begun in the background would be born deaf to interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupted(
     launcher: str, tmp_path: Path, short: str
 ) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
@@ -32,7 +37,13 @@ def interrupted(
     command += ["--set", "steps=40", "--launcher", launcher, "--store", str(tmp_path / "store")]
     env = os.environ | {"TMPDIR": short}  # Ray's sockets lie in it, whose paths are at most 107 bytes long
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=env
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=env,
+        preexec_fn=heed_interrupts,
     )
     end = time.monotonic() + 90
     while not any((tmp_path / "store").glob("trials/*/*.parquet")):

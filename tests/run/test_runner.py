@@ -97,7 +97,5 @@ def test_a_measurement_that_gives_no_columns_is_told(tmp_path: Path) -> None:
             return None
 
     member = Member(trial=Trial(task="nothing@1", hyperparameters={}, seed=0), hyperparameters={})
-    with pytest.raises(
-        SchemaError, match="measurement nothing: measure gave None, allowed: columns by"
-    ):
+    with pytest.raises(SchemaError, match="measurement nothing: measure gave None, allowed: columns by"):
         list(measure(Nothing(), [member], MemoryRecorder(), Clock(10.0, None)))
