@@ -20,8 +20,9 @@ demo: setup
 	$(BIN)/gradlaw verdicts sqrt_b --store results
 	$(BIN)/gradlaw report sqrt_b --store results --out report.html
 
+# Two processes, a file of tests each, so that files that share a cluster keep it.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 fast: setup
 	$(BIN)/python -m pytest -m 'not slow'
