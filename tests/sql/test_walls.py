@@ -49,6 +49,12 @@ print(json.dumps(done))
 """
 
 
+def sql_children(pid: int | None = None) -> list[psutil.Process]:
+    """The processes that answer SQL for a process; other tests may have left it others."""
+    children = psutil.Process(pid).children()
+    return [child for child in children if "gradlaw_analysis.sql.child" in child.cmdline()]
+
+
 @pytest.mark.usefixtures("untouched")
 def test_no_statement_reaches_a_file_even_unchecked(
     views: list[ViewSource], files: list[Path], tmp_path: Path, limits: Limits
@@ -106,7 +112,7 @@ def test_a_module_in_the_current_folder_is_not_imported(limits: Limits, tmp_path
 def test_a_dropped_iterator_ends_its_child(limits: Limits) -> None:
     _, batches = iter_sql("SELECT * FROM range(1000000000000)", [], replace(limits, max_rows=10**12))
     assert next(batches).num_rows
-    [child] = psutil.Process().children()
+    [child] = sql_children()
     del batches
     assert not child.is_running()
 
@@ -136,7 +142,7 @@ def test_a_child_outlives_a_killed_caller_by_its_time_limit_at_most() -> None:
 
 
 def test_a_child_that_is_killed_says_so(limits: Limits) -> None:
-    timer = threading.Timer(1.0, lambda: [child.kill() for child in psutil.Process().children()])
+    timer = threading.Timer(1.0, lambda: [child.kill() for child in sql_children()])
     timer.start()
     try:
         with pytest.raises(
@@ -168,7 +174,7 @@ def test_the_caller_needs_neither_torch_nor_ray_nor_duckdb() -> None:
 def _first_child(pid: int) -> psutil.Process:
     for _ in range(100):
         with contextlib.suppress(psutil.NoSuchProcess):
-            children = psutil.Process(pid).children()
+            children = sql_children(pid)
             if children:
                 return children[0]
         time.sleep(0.05)
