@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from gradlaw.ending import Halving, Target
 from gradlaw.fingerprint import source_digest
 from gradlaw.hyperparameter import Hyperparameter, Scalar
 from gradlaw.measurement import Measurement
@@ -46,10 +47,11 @@ class Training:
         probes: Read at logged steps.
         batch_size: Samples a step; 0: the whole training set.
         sampling: How batches are drawn.
-        steps: Steps to train, >= 0.
-        log_every: Steps between rows of ``metrics``, >= 1; step 0 and the last are always logged.
+        steps: Steps of the longest trial, >= 0; each trains its own ``trial.steps``.
+        log_every: Steps between rows of ``metrics``, >= 1; step 0 and a trial's last are always logged.
         dtype: "float32" or "float64".
         loss_bound: A loss above it counts as divergence.
+        target, halving: Early ends.
     """
 
     task: Task
@@ -62,6 +64,8 @@ class Training:
     log_every: int = 1
     dtype: Literal["float32", "float64"] = "float32"
     loss_bound: float = 1e6
+    target: Target | None = None
+    halving: Halving | None = None
 
 
 Program = Training | Measurement

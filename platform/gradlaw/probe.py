@@ -17,7 +17,8 @@ from torch import Tensor
 
 from gradlaw.fingerprint import digest
 from gradlaw.hyperparameter import Scalar
-from gradlaw.rule import Hyper
+from gradlaw.random import Streams
+from gradlaw.rule import Hyper, Rule
 from gradlaw.table import Column, Table
 from gradlaw.task import Batch, Buffers, Params, Pytree, Split, Task
 
@@ -31,12 +32,14 @@ class StepView:
 
     Attributes:
         loss: Loss of this step's batch at the parameters before the step.
+        grad: Its gradient there, where the rule asked for it; else None.
         params, moved: Parameters before and after the step.
         hp: Hyperparameters, ``lr`` the schedule's.
         t: The step, from 0.
     """
 
     loss: Tensor
+    grad: Params | None
     params: Params
     moved: Params
     hp: Hyper
@@ -48,21 +51,24 @@ class TrialView:
     """What a metric probe sees of one trial at a logged step; all tensors, under vmap.
 
     Attributes:
-        task: The task.
+        task, rule: What is trained, and how.
         params, buffers: Before step ``t``.
         state: The rule's.
         train, test: All training rows and all held-out rows as batches; None for a stream, or where
             nothing is held out.
+        streams: The probe's own at this step: what it draws disturbs nothing else.
         hp: Hyperparameters, ``lr`` the schedule's.
         t: Steps done so far.
     """
 
     task: Task
+    rule: Rule
     params: Params
     buffers: Buffers
     state: Pytree
     train: Batch | None
     test: Batch | None
+    streams: Streams
     hp: Hyper
     t: Tensor
 

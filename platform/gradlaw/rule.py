@@ -17,7 +17,7 @@ from gradlaw.random import Streams
 from gradlaw.task import Params, Pytree
 
 Hyper = Mapping[str, Tensor]
-"""One trial's hyperparameters as scalars; ``lr`` is already the schedule's at this step."""
+"""One trial's hyperparameters as scalars; ``lr`` is the schedule's at this step, ``steps`` the trial's."""
 Moved = tuple[Params, Pytree]
 """Parameters and state after a step."""
 
@@ -74,6 +74,15 @@ class Rule(ABC):
         self, oracle: Oracle, params: Params, state: Pytree, hp: Hyper, t: Tensor
     ) -> tuple[Params, Pytree]:
         """Parameters and state after step ``t`` (scalar int64, from 0)."""
+
+    def preconditioner(self, state: Pytree, params: Params, hp: Hyper, t: Tensor) -> Params | None:
+        """The positive diagonal that divides the gradient (or momentum) in the step before ``t``.
+
+        Of each tensor's shape; None: the rule has none. Sharpness is measured relative to it (Cohen et al.
+        2207.14484).
+        """
+        del state, params, hp, t
+        return None
 
     def faults(self, hp: Mapping[str, Scalar]) -> list[str]:
         """What is impossible in one trial's hyperparameters taken together, a line a fault."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gradlaw.ending import Halving, Target
 from gradlaw.hyperparameter import Scalar
 from gradlaw.measurement import Measurement
 from gradlaw.probe import Probe, TableProbe
@@ -24,7 +25,7 @@ Skip = Callable[[Mapping[str, Scalar]], str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Trials that share task, rule, schedule, steps and probes; their product over axes and seeds.
+    """Trials that share task, rule, schedule and probes; their product over points, axes and seeds.
 
     Attributes:
         task: A task or measurement class, constructed with its structural hyperparameters, or a task.
@@ -32,12 +33,16 @@ class Grid:
         schedule: A schedule class.
         values: Hyperparameters by name; a tuple of values is an axis of the grid. What is not named
             stands at its declared default.
-        steps: Steps to train, >= 0 (0 for a measurement).
+        points: Hyperparameters that vary together: each point is a mapping from names to single values, all
+            with the same names, none of them in ``values``. The grid is the product of points and axes.
+        steps: Steps to train, >= 0 (0 for a measurement); a tuple is an axis.
         log_every: Steps between rows of ``metrics``, >= 1.
         probes: What is measured.
         dtype: Of parameters and data.
         pack_width: Largest number of trials in one pack, >= 1.
         loss_bound: A loss above it counts as divergence.
+        target: Where a trial ends early.
+        halving: How the trials of a pack share a budget; then a pack runs whole or not at all.
         skip: Gives the reason why a combination is not to be run, or None: it becomes a skipped row.
     """
 
@@ -45,12 +50,15 @@ class Grid:
     rule: type[Rule] = SGD
     schedule: type[Schedule] = Constant
     values: Mapping[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict)
-    steps: int = 0
+    points: tuple[Mapping[str, Scalar], ...] = ()
+    steps: int | tuple[int, ...] = 0
     log_every: int = 1
     probes: tuple[Probe, ...] = ()
     dtype: Literal["float32", "float64"] = "float32"
     pack_width: int = 64
     loss_bound: float = 1e6
+    target: Target | None = None
+    halving: Halving | None = None
     skip: Skip | None = None
 
 

@@ -17,6 +17,7 @@ class State(StrEnum):
     DONE = "done"
     REACHED_TARGET = "reached_target"
     DIVERGED = "diverged"
+    STOPPED = "stopped"
     SKIPPED = "skipped"
     OUT_OF_MEMORY = "out_of_memory"
     ERROR = "error"
@@ -50,6 +51,8 @@ class Trial:
         steps: Steps trained, >= 0.
         dtype: "float32" or "float64".
         data_digest: Digest of the task's data; "" where there is none.
+        target: Where it ends early, encoded; "" where nowhere.
+        cohort: Digest of the trials it shares a budget with; "" where none.
     """
 
     task: str
@@ -60,6 +63,8 @@ class Trial:
     steps: int = 0
     dtype: str = "float64"
     data_digest: str = ""
+    target: str = ""
+    cohort: str = ""
 
     @cached_property
     def trial_id(self) -> str:
@@ -74,4 +79,6 @@ class Trial:
             "dtype": self.dtype,
             "data_digest": self.data_digest,
         }
+        # left out where absent, so that trials made before these fields existed keep their identity
+        fields.update({name: value for name in ("target", "cohort") if (value := getattr(self, name))})
         return digest(fields, length=20)

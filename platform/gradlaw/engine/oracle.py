@@ -42,6 +42,9 @@ class TrialOracle:
         params: Parameters before the step: the step's own loss is taken there.
         buffers: Buffers before the step.
         draws: Batch and noise of a draw; 0 is the step's own.
+
+    Attributes:
+        gradient: The first plain gradient taken of the step's batch at the parameters before the step.
     """
 
     def __init__(self, task: Task, params: Params, buffers: Buffers, draws: Callable[[int], Draw]) -> None:
@@ -51,6 +54,7 @@ class TrialOracle:
         self._draws = draws
         self._drawn: dict[int, Draw] = {}
         self._loss: Tensor | None = None
+        self.gradient: Params | None = None
         self._moved_buffers: Buffers | None = None
 
     def outcome(self) -> tuple[Tensor, Buffers]:
@@ -89,6 +93,8 @@ class TrialOracle:
             known = ", ".join(sorted(seen.inputs)) or "none"
             msg = f"feedback: got {missing}; allowed: layers that {self._task.name} taps: {known}"
             raise UsageError(msg)
+        if draw == 0 and feedback is None and self.gradient is None and _same(params, self._params):
+            self.gradient = _as_params(gradient)
         return _as_params(gradient)
 
     def hvp(self, params: Params, vector: Params, *, draw: int = 0) -> Params:

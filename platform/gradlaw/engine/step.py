@@ -83,7 +83,7 @@ class TrialProgram:
         oracle = self._oracle(fixed, split, block, moving, t)
         params, state = self.training.rule.step(oracle, moving.params, moving.state, hp, t)
         loss, buffers = oracle.outcome()
-        view = StepView(loss=loss, params=moving.params, moved=params, hp=hp, t=t)
+        view = StepView(loss=loss, grad=oracle.gradient, params=moving.params, moved=params, hp=hp, t=t)
         held = tuple(
             probe.accumulate(held, view) for probe, held in zip(self.probes, moving.held, strict=True)
         )
@@ -104,11 +104,13 @@ class TrialProgram:
         train, test = self._whole_sets(fixed, split, t)
         view = TrialView(
             task=self.task,
+            rule=self.training.rule,
             params=moving.params,
             buffers=moving.buffers,
             state=moving.state,
             train=train,
             test=test,
+            streams=streams_for(Streams(fixed.seed, t), User.PROBE),
             hp=self._scheduled(fixed.hp, t),
             t=t,
         )

@@ -9,6 +9,7 @@
 | NOISE      | ``Task.noise``                          | theirs | the step       |
 | RULE       | ``Rule.init``                           | theirs | 0              |
 | EVALUATION | ``Task.batch`` of whole sets            | theirs | 0              |
+| PROBE      | ``MetricProbe.read``                    | theirs | the step       |
 
 ``part`` belongs to the user: a task may use any. Draw d >= 1 of the oracle adds 8 d to ORDER, BATCH and
 NOISE. Measurements and table probes draw as user 0, in parts or steps they choose.
@@ -32,6 +33,7 @@ class User(IntEnum):
     NOISE = 4
     RULE = 5
     EVALUATION = 6
+    PROBE = 7
 
 
 _USERS_PER_DRAW = 8
