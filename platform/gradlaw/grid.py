@@ -77,6 +77,7 @@ class _GridExpansion:
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
         self._declared = declared_by(grid)
+        self._steps = grid.steps if isinstance(grid.steps, tuple) else (grid.steps,)
         self.label = grid.task.name
         self.faults = self._range_faults()
         self._programs: dict[Key, Program] = {}
@@ -95,7 +96,7 @@ class _GridExpansion:
                 faults += [fault for item in items if (fault := self._declared[name].check(item))]
                 faults += [f"{name}: got {item!r} twice, allowed once" for item in _repeated(items)]
         for name, amount, low in (
-            ("steps", grid.steps, 0),
+            ("steps", min(self._steps), 0),
             ("log_every", grid.log_every, 1),
             ("pack_width", grid.pack_width, 1),
         ):
@@ -157,7 +158,7 @@ class _GridExpansion:
             probes=grid.probes,
             batch_size=int(values["batch_size"]),
             sampling="epoch" if values["sampling"] == "epoch" else "iid",
-            steps=grid.steps,
+            steps=max(self._steps),
             log_every=grid.log_every,
             dtype=grid.dtype,
             loss_bound=grid.loss_bound,
@@ -183,7 +184,7 @@ class _GridExpansion:
                 schedule=_versioned(grid.schedule),
                 hyperparameters=changed,
                 seed=seed,
-                steps=grid.steps,
+                steps=max(self._steps),
                 dtype=grid.dtype,
                 data_digest=data_digest,
             )
