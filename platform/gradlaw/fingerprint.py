@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
@@ -82,13 +82,42 @@ def _encode_mapping(value: Mapping[Any, object]) -> str:
         if not isinstance(key, str):
             msg = f"no stable encoding for the mapping key {key!r}; allowed: str"
             raise EncodingError(msg)
-    items = sorted((str(key), item) for key, item in value.items())
-    return "{" + ",".join(f"{_encode_atom(key)}:{encode(item)}" for key, item in items) + "}"
+    return "{" + ",".join(f"{_encode_atom(key)}:{encode(value[key])}" for key in sorted(value)) + "}"
+
+
+def encode_around(value: Mapping[str, object], gaps: Collection[str]) -> tuple[str, ...]:
+    """The encoding of a mapping, cut where the values of some further keys belong.
+
+    Args:
+        value: The mapping without those keys.
+        gaps: The keys left out, at least one.
+
+    Returns:
+        One part more than there are gaps: with the encoded values between them, in the order of their keys,
+        they are the encoding of the whole.
+
+    >>> encode_around({"lr": 0.5, "task": "digits"}, ["seed"])
+    ('{"lr":f0x1.0000000000000p-1,"seed":', ',"task":"digits"}')
+    """
+    parts, text = [], "{"
+    for number, key in enumerate(sorted({*value, *gaps})):
+        text += f"{',' if number else ''}{_encode_atom(key)}:"
+        if key in gaps:
+            parts.append(text)
+            text = ""
+        else:
+            text += encode(value[key])
+    return (*parts, text + "}")
 
 
 def digest(value: object, *, length: int = 16) -> str:
     """Returns the first ``length`` hexadecimal digits of the SHA-256 of ``encode(value)``."""
-    return hashlib.sha256(encode(value).encode()).hexdigest()[:length]
+    return digest_of_text(encode(value), length=length)
+
+
+def digest_of_text(text: str, *, length: int = 16) -> str:
+    """The digest of what was encoded already."""
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
 def source_digest(*objects: type) -> str:

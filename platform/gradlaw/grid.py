@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeGuard, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice, product
+from typing import NamedTuple, TypeVar
 
 from gradlaw.errors import ConfigurationError
-from gradlaw.fingerprint import digest
-from gradlaw.hyperparameter import Hyperparameter, Scalar, unknown_names
+from gradlaw.fingerprint import digest, encode
+from gradlaw.grid_faults import (
+    STEPS,
+    combination_faults,
+    grid_faults,
+    is_measurement,
+    items_of,
+    program_faults,
+)
+from gradlaw.hyperparameter import Hyperparameter, Scalar
 from gradlaw.measurement import Measurement
 from gradlaw.pack import ENGINE_HYPERPARAMETERS, Member, Pack, Program, Training
-from gradlaw.random import streams_of
 from gradlaw.rule import Rule
 from gradlaw.schedules import Schedule
 from gradlaw.study import Grid
 from gradlaw.task import Task
-from gradlaw.trial import Trial
+from gradlaw.trial import Configuration, Trial
 
 Values = Mapping[str, Scalar]
 Key = tuple[Scalar, ...]
@@ -25,6 +32,29 @@ Key = tuple[Scalar, ...]
 
 
 Part = TypeVar("Part")
+
+
+class Arm(NamedTuple):
+    """One combination of a grid: a trial but for its seed."""
+
+    values: Values
+    steps: int
+
+
+class Place(NamedTuple):
+    """One trial of a grid, before it is known with which others it shares a budget."""
+
+    configuration: Configuration
+    values: Values
+    seed: int
+
+
+@dataclass
+class _Group:
+    """The arms that run one program."""
+
+    program: Program
+    arms: list[Arm] = field(default_factory=list)
 
 
 def declared_by(grid: Grid) -> dict[str, Hyperparameter]:
@@ -46,11 +76,6 @@ def declared_by(grid: Grid) -> dict[str, Hyperparameter]:
     return found
 
 
-def is_measurement(task: object) -> TypeGuard[type[Measurement]]:
-    """Whether a grid's task is a measurement: nothing is trained."""
-    return isinstance(task, type) and issubclass(task, Measurement)
-
-
 def expand(
     study: str, grids: Sequence[Grid], seeds: Sequence[int]
 ) -> tuple[list[Pack], list[tuple[Member, str]]]:
@@ -61,7 +86,7 @@ def expand(
     for number, grid in enumerate(grids):
         expansion = _GridExpansion(grid)
         if expansion.faults:
-            faults += [f"grid {number} ({expansion.label}): {fault}" for fault in expansion.faults]
+            faults += [f"grid {number} ({grid.task.name}): {fault}" for fault in expansion.faults]
             continue
         packs += expansion.packs(study, seeds)
         skipped += expansion.skipped(seeds)
@@ -77,75 +102,56 @@ class _GridExpansion:
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
         self._declared = declared_by(grid)
-        self._steps = grid.steps if isinstance(grid.steps, tuple) else (grid.steps,)
-        self.label = grid.task.name
-        self.faults = self._range_faults()
-        self._programs: dict[Key, Program] = {}
-        self._data_digests: dict[Key, str] = {}
-        self._runs: list[Values] = []
-        self._skips: list[tuple[Values, str]] = []
+        self._structural = [name for name, item in self._declared.items() if item.structural]
+        self._defaults = {name: item.default for name, item in self._declared.items()}
+        self.faults = grid_faults(grid, self._declared)
+        self._groups: dict[Key, _Group | None] = {}
+        self._skips: list[tuple[Arm, str]] = []
         if not self.faults:
-            self._combine()
+            for arm in self._arms():
+                self._add(arm)
 
-    def _range_faults(self) -> list[str]:
-        grid = self._grid
-        faults = unknown_names(grid.values, self._declared)
-        for name, value in grid.values.items():
-            items = value if isinstance(value, tuple) else (value,)
-            if name in self._declared:
-                faults += [fault for item in items if (fault := self._declared[name].check(item))]
-                faults += [f"{name}: got {item!r} twice, allowed once" for item in _repeated(items)]
-        for name, amount, low in (
-            ("steps", min(self._steps), 0),
-            ("log_every", grid.log_every, 1),
-            ("pack_width", grid.pack_width, 1),
-        ):
-            if amount < low:
-                faults.append(f"{name}: got {amount}, allowed >= {low}")
-        return faults
-
-    def _combine(self) -> None:
+    def _arms(self) -> Iterator[Arm]:
+        """Every combination. Steps vary slowest, so that trials of one length are neighbours."""
+        grid, declared = self._grid, self._declared
+        points = [{name: declared[name].cast(point[name]) for name in point} for point in grid.points]
+        together = set(points[0]) if points else set()
         axes = [
-            [(name, item.cast(value)) for value in _items(self._grid.values.get(name, item.default))]
-            for name, item in self._declared.items()
+            [(name, item.cast(value)) for value in items_of(grid.values.get(name, item.default))]
+            for name, item in declared.items()
+            if name not in together
         ]
-        for combination in itertools.product(*axes):
-            values = dict(combination)
-            reason = self._grid.skip(values) if self._grid.skip else None
+        for steps, point, *pairs in product(items_of(grid.steps), points or [{}], *axes):
+            yield Arm({**point, **dict(pairs)}, steps)
+
+    def _add(self, arm: Arm) -> None:
+        values, steps = arm
+        if self._grid.skip:
+            known = values if is_measurement(self._grid.task) else {STEPS.name: steps, **values}
+            reason = self._grid.skip(known)
             if reason is not None:
-                self._skips.append((values, reason))
-                continue
-            self._runs.append(values)
-            self.faults += self._combined_faults(values)
+                self._skips.append((arm, reason))
+                return
+        key = tuple([values[name] for name in self._structural])
+        if key not in self._groups:
+            self._groups[key] = self._group(values)
+        group = self._groups[key]
+        if group is None:
+            return
+        group.arms.append(arm)
+        if isinstance(group.program, Training):
+            self.faults += combination_faults(group.program, values, steps)
 
-    def _combined_faults(self, values: Values) -> list[str]:
+    def _group(self, values: Values) -> _Group | None:
+        """The program of a combination; None, and faults, where it is impossible."""
         try:
-            program = self._program(values)
+            program = self._build(values)
         except ConfigurationError as error:  # a task's own check of its sizes
-            return list(error.faults)
-        if isinstance(program, Measurement):
-            return []
-        faults = program.rule.faults(values) + program.schedule.faults(values, program.steps)
-        if program.task.num_rows is None:
-            if program.batch_size == 0:
-                faults.append("batch_size: got 0 (the whole training set) of a stream, allowed >= 1")
-            return faults
-        num_train = len(program.task.split(streams_of(0)).train)
-        if program.sampling == "epoch" and program.batch_size > num_train:
-            faults.append(
-                f"batch_size: got {program.batch_size}, allowed 0 .. {num_train}, the training rows "
-                "(sampling 'epoch' draws without replacement)"
-            )
-        return faults
-
-    def _key(self, values: Values) -> Key:
-        return tuple(values[name] for name, item in self._declared.items() if item.structural)
-
-    def _program(self, values: Values) -> Program:
-        key = self._key(values)
-        if key not in self._programs:
-            self._programs[key] = self._build(values)
-        return self._programs[key]
+            self.faults += error.faults
+            return None
+        if isinstance(program, Training):
+            self.faults += program_faults(program)
+        return _Group(program)
 
     def _build(self, values: Values) -> Program:
         grid = self._grid
@@ -158,10 +164,12 @@ class _GridExpansion:
             probes=grid.probes,
             batch_size=int(values["batch_size"]),
             sampling="epoch" if values["sampling"] == "epoch" else "iid",
-            steps=max(self._steps),
+            steps=max(items_of(grid.steps)),
             log_every=grid.log_every,
             dtype=grid.dtype,
             loss_bound=grid.loss_bound,
+            target=grid.target,
+            halving=grid.halving,
         )
 
     @staticmethod
@@ -170,66 +178,72 @@ class _GridExpansion:
         assert isinstance(task, Task)
         return task
 
-    def _member(self, values: Values, seed: int, data_digest: str) -> Member:
-        grid = self._grid
-        changed = {name: value for name, value in values.items() if value != self._declared[name].default}
+    def _configuration(self, arm: Arm, data_digest: str) -> Configuration:
+        grid, defaults = self._grid, self._defaults
+        changed = {name: value for name, value in arm.values.items() if value != defaults[name]}
         if is_measurement(grid.task):
             trial = Trial(
-                task=_versioned(grid.task), hyperparameters=changed, seed=seed, data_digest=data_digest
+                task=_versioned(grid.task), hyperparameters=changed, seed=0, data_digest=data_digest
             )
         else:
+            target = grid.target and replace(grid.target, value=float(grid.target.value))
             trial = Trial(
                 task=_versioned(grid.task),
                 rule=_versioned(grid.rule),
                 schedule=_versioned(grid.schedule),
                 hyperparameters=changed,
-                seed=seed,
-                steps=max(self._steps),
+                seed=0,
+                steps=arm.steps,
                 dtype=grid.dtype,
                 data_digest=data_digest,
+                target=encode(target) if target else "",
             )
-        return Member(trial=trial, hyperparameters=values)
+        return Configuration(trial)
 
-    def _data_digest(self, values: Values) -> str:
-        key = self._key(values)
-        if key not in self._data_digests:
-            program = self._program(values)
-            self._data_digests[key] = program.task.data_digest() if isinstance(program, Training) else ""
-        return self._data_digests[key]
-
-    def packs(self, study: str, seeds: Sequence[int]) -> list[Pack]:
+    def packs(self, study: str, seeds: Sequence[int]) -> Iterator[Pack]:
         """Members grouped by program, seeds outermost, cut at the grid's width."""
-        groups: dict[Key, list[Member]] = {}
-        for seed in seeds:
-            for values in self._runs:
-                groups.setdefault(self._key(values), []).append(
-                    self._member(values, seed, self._data_digest(values))
-                )
-        width = self._grid.pack_width
-        return [
-            _pack(study, self._programs[key], members[start : start + width])
-            for key, members in groups.items()
-            for start in range(0, len(members), width)
-        ]
+        for group in filter(None, self._groups.values()):
+            program = group.program
+            data_digest = ""
+            if isinstance(program, Training):
+                data_digest = program.task.data_digest()
+                program = replace(program, steps=max(arm.steps for arm in group.arms))
+            places = self._places(group.arms, seeds, data_digest)
+            while part := list(islice(places, self._grid.pack_width)):
+                yield self._pack(study, program, part)
 
-    def skipped(self, seeds: Sequence[int]) -> list[tuple[Member, str]]:
+    def _places(self, arms: Iterable[Arm], seeds: Iterable[int], data_digest: str) -> Iterator[Place]:
+        configured = [(self._configuration(arm, data_digest), arm.values) for arm in arms]
+        return (Place(*pair, seed) for seed in seeds for pair in configured)
+
+    def _pack(self, study: str, program: Program, places: Sequence[Place]) -> Pack:
+        trials = [place.configuration.trial(place.seed) for place in places]
+        if self._grid.halving:
+            cohort = digest([self._grid.halving, sorted(trial.trial_id for trial in trials)])
+            trials = [place.configuration.trial(place.seed, cohort) for place in places]
+        probes = [probe.digest for probe in program.probes] if isinstance(program, Training) else []
+        return Pack(
+            pack_id=digest([[trial.trial_id for trial in trials], probes], length=16),
+            study=study,
+            program=program,
+            members=tuple(
+                [
+                    Member(trial=trial, hyperparameters=place.values)
+                    for trial, place in zip(trials, places, strict=True)
+                ]
+            ),
+        )
+
+    def skipped(self, seeds: Sequence[int]) -> Iterator[tuple[Member, str]]:
         """One member for each seed of each combination that is not to run.
 
         Its identity leaves out the data, so that it is never taken for a trial that ran.
         """
-        return [
-            (self._member(values, seed, "skipped"), reason)
-            for seed in seeds
-            for values, reason in self._skips
-        ]
-
-
-def _repeated(items: Sequence[Scalar]) -> list[Scalar]:
-    return [item for item, count in Counter(items).items() if count > 1]
-
-
-def _items(value: Scalar | tuple[Scalar, ...]) -> tuple[Scalar, ...]:
-    return value if isinstance(value, tuple) else (value,)
+        reasons = [reason for _, reason in self._skips]
+        places = self._places([arm for arm, _ in self._skips], seeds, "skipped")
+        for number, place in enumerate(places):
+            trial = place.configuration.trial(place.seed)
+            yield Member(trial=trial, hyperparameters=place.values), reasons[number % len(reasons)]
 
 
 def _versioned(part: Task | type[Task | Measurement | Rule | Schedule]) -> str:
@@ -240,9 +254,3 @@ def _construct(kind: Callable[..., Part], values: Values) -> Part:
     """An instance of a task, rule, schedule or measurement from its structural hyperparameters."""
     declared: tuple[Hyperparameter, ...] = getattr(kind, "hyperparameters", ())
     return kind(**{item.name: values[item.name] for item in declared if item.structural})
-
-
-def _pack(study: str, program: Program, members: Sequence[Member]) -> Pack:
-    probes = [probe.digest for probe in program.probes] if isinstance(program, Training) else []
-    identity = [[member.trial.trial_id for member in members], probes]
-    return Pack(pack_id=digest(identity, length=16), study=study, program=program, members=tuple(members))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 
 from gradlaw.errors import ConfigurationError, UnknownNameError, all_faults
 from gradlaw.fingerprint import digest
-from gradlaw.grid import declared_by, expand, is_measurement
+from gradlaw.grid import declared_by, expand
+from gradlaw.grid_faults import STEPS, is_measurement, items_of
 from gradlaw.hyperparameter import Hyperparameter, Scalar, unknown_names
 from gradlaw.pack import Member, Pack
 from gradlaw.study import Grid, Preset, Study
@@ -94,10 +97,9 @@ def make_plan(
         faults += wrong
         packs, skipped = expand(study.name, grids, seed_range)
     kind = _kind(chosen, explore=explore, varied=bool(settings))
-    trial_ids = [member.trial.trial_id for pack in packs for member in pack.members]
-    trial_ids += [member.trial.trial_id for member, _ in skipped]
+    trial_ids = sorted(_trial_ids(packs, skipped))
     _refuse_duplicates(trial_ids)
-    identity = [study.name, preset, dict(settings), kind, list(seed_range), sorted(trial_ids)]
+    identity = [study.name, preset, dict(settings), kind, list(seed_range), trial_ids]
     return Plan(
         plan_id=f"{preset}_{digest(identity, length=10)}",
         study=study.name,
@@ -119,9 +121,18 @@ def _kind(preset: Preset, *, explore: bool, varied: bool) -> PlanKind:
     return PlanKind.VARIANT if varied else PlanKind.CONFIRM
 
 
+def _trial_ids(packs: Iterable[Pack], skipped: Iterable[tuple[Member, str]]) -> Iterator[str]:
+    for pack in packs:
+        for member in pack.members:
+            yield member.trial.trial_id
+    for member, _ in skipped:
+        yield member.trial.trial_id
+
+
 def _refuse_duplicates(trial_ids: Sequence[str]) -> None:
-    if len(set(trial_ids)) < len(trial_ids):
-        repeated = len(trial_ids) - len(set(trial_ids))
+    """Raises if an id comes twice; they are sorted."""
+    repeated = sum(map(operator.eq, trial_ids, islice(trial_ids, 1, None)))
+    if repeated:
         fault = f"grids: {repeated} trials stand in more than one grid; allowed: each once; merge the grids"
         raise ConfigurationError([fault])
 
@@ -132,7 +143,7 @@ Settings = dict[str, Scalar | tuple[Scalar, ...]]
 def _override(grids: Iterable[Grid], given: Mapping[str, object]) -> tuple[list[Grid], Settings, list[str]]:
     """The grids with the new values that are possible, those values as typed, and the faults of the rest."""
     grids = list(grids)
-    declared: dict[str, Hyperparameter] = {_STEPS.name: _STEPS}
+    declared: dict[str, Hyperparameter] = {STEPS.name: STEPS}
     for grid in grids:
         declared.update(declared_by(grid))
     faults = unknown_names(given, declared)
@@ -141,8 +152,8 @@ def _override(grids: Iterable[Grid], given: Mapping[str, object]) -> tuple[list[
         value = given[name]
         items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
         wrong = [fault for item in items if (fault := declared[name].check(item))]
-        if not items or (name == _STEPS.name and len(items) > 1):
-            wrong.append(f"{name}: got {len(items)} values, allowed one{'' if items else ' or more'}")
+        if not items:
+            wrong.append(f"{name}: got 0 values, allowed one or more")
         faults += wrong
         if not wrong:
             typed = tuple(declared[name].cast(item) for item in items)
@@ -150,13 +161,16 @@ def _override(grids: Iterable[Grid], given: Mapping[str, object]) -> tuple[list[
     return [_apply(grid, settings) for grid in grids], settings, faults
 
 
-_STEPS = Hyperparameter(name="steps", default=1, low=0, structural=True, doc="steps to train")
-
-
 def _apply(grid: Grid, settings: Settings) -> Grid:
+    """The grid with new values; what varied in its points and has a new value varies there no more."""
     names = declared_by(grid)
-    values = {**grid.values, **{name: value for name, value in settings.items() if name in names}}
-    steps = settings.get("steps")
-    if not isinstance(steps, int) or is_measurement(grid.task):
-        return replace(grid, values=values)
-    return replace(grid, values=values, steps=steps)
+    new = {name: value for name, value in settings.items() if name in names}
+    values, points, steps = {**grid.values, **new}, grid.points, grid.steps
+    if any(name in new for point in points for name in point):
+        rest = [{name: value for name, value in point.items() if name not in new} for point in points]
+        distinct = {tuple(sorted(point.items())): point for point in rest if point}
+        points = tuple(distinct.values())
+    if STEPS.name in settings and not is_measurement(grid.task):
+        given: Scalar | tuple[Scalar, ...] = settings[STEPS.name]
+        steps = tuple(int(item) for item in items_of(given))
+    return replace(grid, values=values, points=points, steps=steps)

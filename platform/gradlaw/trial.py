@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
 
-from gradlaw.fingerprint import digest
+from gradlaw.fingerprint import digest, digest_of_text, encode, encode_around
 from gradlaw.hyperparameter import Scalar
 
 
@@ -35,7 +34,11 @@ FINAL = frozenset(set(State) - RETRIABLE)
 MAX_ATTEMPTS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
+ID_LENGTH = 20
+"""Hexadecimal digits of a trial's id: 80 bits; a collision in 10^9 trials has a chance below 1e-6."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
     """One configuration and one seed.
 
@@ -65,20 +68,63 @@ class Trial:
     data_digest: str = ""
     target: str = ""
     cohort: str = ""
+    _id: str = field(default="", init=False, repr=False, compare=False)
 
-    @cached_property
+    @property
     def trial_id(self) -> str:
-        """Twenty hexadecimal digits (80 bits: a collision in 10^9 trials has a chance below 1e-6)."""
-        fields = {
-            "task": self.task,
-            "rule": self.rule,
-            "schedule": self.schedule,
-            "hyperparameters": dict(self.hyperparameters),
-            "seed": self.seed,
-            "steps": self.steps,
-            "dtype": self.dtype,
-            "data_digest": self.data_digest,
-        }
-        # left out where absent, so that trials made before these fields existed keep their identity
-        fields.update({name: value for name in ("target", "cohort") if (value := getattr(self, name))})
-        return digest(fields, length=20)
+        """Twenty hexadecimal digits: the digest of all that the trial names."""
+        if not self._id:
+            fields = _without_seed(self) | {"seed": self.seed}
+            object.__setattr__(self, "_id", digest(fields, length=ID_LENGTH))
+        return self._id
+
+
+class Configuration:
+    """All of a trial but its seed and cohort, encoded once: each further trial costs one hash.
+
+    Args:
+        trial: Any trial of the configuration; in no cohort.
+    """
+
+    __slots__ = ("_end", "_start", "_trial")
+
+    def __init__(self, trial: Trial) -> None:
+        assert not trial.cohort
+        self._trial = trial
+        self._start, self._end = encode_around(_without_seed(trial), ["seed"])
+
+    def trial(self, seed: int, cohort: str = "") -> Trial:
+        """The trial of a seed, in a cohort if one is named; equal to one made from scratch."""
+        like = self._trial
+        trial = Trial(
+            task=like.task,
+            rule=like.rule,
+            schedule=like.schedule,
+            hyperparameters=like.hyperparameters,
+            seed=seed,
+            steps=like.steps,
+            dtype=like.dtype,
+            data_digest=like.data_digest,
+            target=like.target,
+            cohort=cohort,
+        )
+        text = f"{self._start}i{seed}{self._end}"
+        if cohort:
+            text = f'{{"cohort":{encode(cohort)},{text[1:]}'  # in order, it is the first of all names
+        object.__setattr__(trial, "_id", digest_of_text(text, length=ID_LENGTH))
+        return trial
+
+
+def _without_seed(trial: Trial) -> dict[str, object]:
+    """What identifies a trial, but for its seed."""
+    named = {
+        "task": trial.task,
+        "rule": trial.rule,
+        "schedule": trial.schedule,
+        "hyperparameters": dict(trial.hyperparameters),
+        "steps": trial.steps,
+        "dtype": trial.dtype,
+        "data_digest": trial.data_digest,
+    }
+    # left out where absent, so that trials made before these fields existed keep their identity
+    return named | {name: value for name in ("target", "cohort") if (value := getattr(trial, name))}

@@ -105,22 +105,22 @@ def test_only_a_preset_as_declared_decides(preset: str, how: dict[str, Any], kin
 
 
 def test_overrides_replace_axes_and_steps() -> None:
-    plan = make_plan(study(), overrides={"lr": [1, 2], "steps": 5, "momentum": 0.5}, seeds=1)
+    plan = make_plan(study(), overrides={"lr": [1, 2], "steps": 5, "weight_decay": 0.5}, seeds=1)
     members = list(plan.members)
     assert {member.hyperparameters["lr"] for member in members} == {1.0, 2.0}
     assert {type(member.hyperparameters["lr"]) for member in members} == {float}
-    assert {(member.trial.steps, member.hyperparameters["momentum"]) for member in members} == {(5, 0.5)}
+    assert {(member.trial.steps, member.hyperparameters["weight_decay"]) for member in members} == {(5, 0.5)}
 
 
 def test_all_faults_at_once() -> None:
-    wrong = {"lr": [-1.0, 0.1], "momentum": 1.0, "steps": [1, 2], "width": 3, "sampling": "twice"}
+    wrong = {"lr": [-1.0, 0.1], "weight_decay": -1.0, "steps": [1, -2], "width": 3, "sampling": "twice"}
     with pytest.raises(ConfigurationError) as caught:
         make_plan(study(), overrides=wrong)
     text = str(caught.value)
     for fault in (
         "lr: got -1",
-        "momentum: got 1",
-        "steps: got 2 values",
+        "weight_decay: got -1",
+        "steps: got -2",
         "width: unknown",
         "sampling: got 'twice'",
     ):

@@ -36,6 +36,7 @@ _RANKS = {
     State.DONE: 0,
     State.REACHED_TARGET: 0,
     State.DIVERGED: 0,
+    State.STOPPED: 0,
     State.OUT_OF_MEMORY: 1,
     State.SKIPPED: 1,
     State.FAILED: 2,

@@ -1,0 +1,150 @@
+"""What is impossible in a grid, a line a fault: values, points, steps, early ends, programs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeGuard, TypeVar
+
+from gradlaw.engine.rows import metrics_table
+from gradlaw.errors import ConfigurationError
+from gradlaw.hyperparameter import Hyperparameter, Scalar, unknown_names
+from gradlaw.measurement import Measurement
+from gradlaw.pack import Training
+from gradlaw.random import streams_of
+from gradlaw.study import Grid
+
+Item = TypeVar("Item")
+Declared = Mapping[str, Hyperparameter]
+
+STEPS = Hyperparameter(name="steps", default=1, low=0, structural=True, doc="steps to train")
+_AMOUNTS = (
+    Hyperparameter(name="log_every", default=1, low=1),
+    Hyperparameter(name="pack_width", default=1, low=1),
+)
+_SIDES = ("below", "above")
+_TARGET = (
+    Hyperparameter(name="value", default=0.0),
+    Hyperparameter(name="direction", default="below", choices=_SIDES),
+)
+_HALVING = (
+    Hyperparameter(name="first", default=1, low=1),
+    Hyperparameter(name="factor", default=3, low=2),
+    Hyperparameter(name="direction", default="below", choices=_SIDES),
+)
+
+
+def is_measurement(task: object) -> TypeGuard[type[Measurement]]:
+    """Whether a grid's task is a measurement: nothing is trained."""
+    return isinstance(task, type) and issubclass(task, Measurement)
+
+
+def items_of(value: Item | tuple[Item, ...]) -> tuple[Item, ...]:
+    """The values of an axis; a single value is an axis of one."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def grid_faults(grid: Grid, declared: Declared) -> list[str]:
+    """What is impossible in a grid as it is declared, before its values are combined."""
+    faults = unknown_names(grid.values, declared)
+    for name, value in grid.values.items():
+        if name in declared:
+            faults += _axis_faults(declared[name], items_of(value))
+    faults += _points_faults(grid, declared)
+    faults += [fault for item in _AMOUNTS if (fault := item.check(getattr(grid, item.name)))]
+    if is_measurement(grid.task):
+        untrained = {"steps": 0, "target": None, "halving": None}
+        return faults + [
+            f"{name}: got {getattr(grid, name)!r}, allowed {none}: a measurement trains nothing"
+            for name, none in untrained.items()
+            if getattr(grid, name) != none
+        ]
+    return faults + _axis_faults(STEPS, items_of(grid.steps)) + _end_faults(grid)
+
+
+def _axis_faults(item: Hyperparameter, values: Sequence[object]) -> list[str]:
+    if not values:
+        return [f"{item.name}: got no value, allowed one or more"]
+    faults = [fault for value in values if (fault := item.check(value))]
+    return faults or [f"{item.name}: got {value!r} twice, allowed once" for value in _repeated(values)]
+
+
+def _points_faults(grid: Grid, declared: Declared) -> list[str]:
+    if not grid.points:
+        return []
+    names = sorted(grid.points[0])
+    if not names:
+        return ["points: got a point that names nothing, allowed one name or more"]
+    for number, point in enumerate(grid.points):
+        if sorted(point) != names:
+            got, allowed = ", ".join(sorted(point)) or "no name", ", ".join(names)
+            return [f"points: got {got} in point {number}, allowed the names of point 0: {allowed}"]
+    faults = unknown_names(names, declared)
+    faults += [
+        f"{name}: got values in points and in values, allowed in one of them"
+        for name in names
+        if name in grid.values
+    ]
+    known = [name for name in names if name in declared]
+    wrong = [fault for name in known for point in grid.points if (fault := declared[name].check(point[name]))]
+    if faults or wrong:
+        return faults + list(dict.fromkeys(wrong))
+    repeated = _repeated(tuple(point[name] for name in names) for point in grid.points)
+    return [f"points: got {dict(zip(names, values, strict=True))} twice, allowed once" for values in repeated]
+
+
+def _repeated(items: Iterable[Item]) -> list[Item]:
+    return [item for item, count in Counter(items).items() if count > 1]
+
+
+def _end_faults(grid: Grid) -> list[str]:
+    faults = [
+        f"{name}.{fault}"
+        for name, end, declared in (("target", grid.target, _TARGET), ("halving", grid.halving, _HALVING))
+        for item in declared
+        if end is not None and (fault := item.check(getattr(end, item.name)))
+    ]
+    if grid.halving and not faults and grid.log_every >= 1 and grid.halving.first % grid.log_every:
+        allowed = f"a multiple of log_every = {grid.log_every}"
+        faults.append(f"halving.first: got {grid.halving.first}, allowed {allowed}")
+    return faults
+
+
+def program_faults(program: Training) -> list[str]:
+    """What is impossible in all trials of a program alike."""
+    faults = _metric_faults(program)
+    if program.task.num_rows is None:
+        if program.batch_size == 0:
+            faults.append("batch_size: got 0 (the whole training set) of a stream, allowed >= 1")
+        return faults
+    if program.sampling == "iid":
+        return faults
+    num_train = len(program.task.split(streams_of(0)).train)
+    if program.batch_size > num_train:
+        faults.append(
+            f"batch_size: got {program.batch_size}, allowed 0 .. {num_train}, the training rows "
+            "(sampling 'epoch' draws without replacement)"
+        )
+    return faults
+
+
+def _metric_faults(program: Training) -> list[str]:
+    """Columns that an early end reads must be logged."""
+    ends = {"target": program.target, "halving": program.halving}
+    asked = {f"{name}.metric": end.metric for name, end in ends.items() if end is not None}
+    if not asked:
+        return []
+    try:
+        logged = tuple(column.name for column in metrics_table(program).columns if column.name != "step")
+    except ConfigurationError as error:
+        return list(error.faults)
+    return [
+        fault
+        for name, metric in asked.items()
+        if (fault := Hyperparameter(name=name, default="loss", choices=logged).check(metric))
+    ]
+
+
+def combination_faults(program: Training, values: Mapping[str, Scalar], steps: int) -> list[str]:
+    """What is impossible in one trial's values taken together."""
+    return program.rule.faults(values) + program.schedule.faults(values, steps)
