@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 from gradlaw.probe import Probe
+from gradlaw.probes.effective_lr import EffectiveLR
 from gradlaw.probes.gradient_norm import GradientNorm
 from gradlaw.probes.losses import FullLoss
+from gradlaw.probes.noise_scale import NoiseScale
+from gradlaw.probes.parameter_norm import ParameterNorm
+from gradlaw.probes.preconditioned_sharpness import PreconditionedSharpness
+from gradlaw.probes.sharpness import Sharpness
+from gradlaw.probes.update_norm import UpdateNorm
 
-PROBES: dict[str, type[Probe]] = {probe.name: probe for probe in (FullLoss, GradientNorm)}
+PROBES: dict[str, type[Probe]] = {
+    probe.name: probe
+    for probe in (
+        FullLoss,
+        GradientNorm,
+        UpdateNorm,
+        ParameterNorm,
+        EffectiveLR,
+        NoiseScale,
+        Sharpness,
+        PreconditionedSharpness,
+    )
+}

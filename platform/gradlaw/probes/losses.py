@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gradlaw.errors import UsageError
 from gradlaw.probe import MetricProbe, TrialView
+from gradlaw.probes.training_set import require_rows
 from gradlaw.random import streams_of
 from gradlaw.table import Column
 from gradlaw.task import Batch, Pytree, Taps, Task
@@ -61,9 +61,7 @@ def _evaluate(view: TrialView, batch: Batch) -> Iterator[tuple[str, Tensor]]:
 
 def _measures(task: Task) -> tuple[tuple[str, ...], bool]:
     """Names of the task's scores, and whether it holds rows out."""
-    if task.num_rows is None:
-        msg = f"probe full_loss: got the stream {task.name}; allowed: tasks with rows"
-        raise UsageError(msg)
+    require_rows(FullLoss.name, task)
     streams = streams_of(0)
     task = task.to(torch.device("cpu"), torch.float64)
     split = task.split(streams)
