@@ -16,6 +16,7 @@ from gradlaw.grid_faults import (
     is_measurement,
     items_of,
     program_faults,
+    steps_of,
 )
 from gradlaw.hyperparameter import Hyperparameter, Scalar
 from gradlaw.measurement import Measurement
@@ -121,8 +122,10 @@ class _GridExpansion:
             for name, item in declared.items()
             if name not in together
         ]
-        for steps, point, *pairs in product(items_of(grid.steps), points or [{}], *axes):
-            yield Arm({**point, **dict(pairs)}, steps)
+        for steps in steps_of(grid):
+            for point in points or [{}]:
+                for pairs in product(*axes):
+                    yield Arm({**point, **dict(pairs)}, steps)
 
     def _add(self, arm: Arm) -> None:
         values, steps = arm
@@ -164,7 +167,7 @@ class _GridExpansion:
             probes=grid.probes,
             batch_size=int(values["batch_size"]),
             sampling="epoch" if values["sampling"] == "epoch" else "iid",
-            steps=max(items_of(grid.steps)),
+            steps=max(steps_of(grid)),
             log_every=grid.log_every,
             dtype=grid.dtype,
             loss_bound=grid.loss_bound,

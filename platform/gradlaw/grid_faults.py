@@ -39,9 +39,14 @@ def is_measurement(task: object) -> TypeGuard[type[Measurement]]:
     return isinstance(task, type) and issubclass(task, Measurement)
 
 
-def items_of(value: Item | tuple[Item, ...]) -> tuple[Item, ...]:
+def items_of(value: Scalar | tuple[Scalar, ...]) -> tuple[Scalar, ...]:
     """The values of an axis; a single value is an axis of one."""
     return value if isinstance(value, tuple) else (value,)
+
+
+def steps_of(grid: Grid) -> tuple[int, ...]:
+    """The numbers of steps that a grid asks for."""
+    return grid.steps if isinstance(grid.steps, tuple) else (grid.steps,)
 
 
 def grid_faults(grid: Grid, declared: Declared) -> list[str]:
@@ -59,7 +64,7 @@ def grid_faults(grid: Grid, declared: Declared) -> list[str]:
             for name, none in untrained.items()
             if getattr(grid, name) != none
         ]
-    return faults + _axis_faults(STEPS, items_of(grid.steps)) + _end_faults(grid)
+    return faults + _axis_faults(STEPS, steps_of(grid)) + _end_faults(grid)
 
 
 def _axis_faults(item: Hyperparameter, values: Sequence[object]) -> list[str]:

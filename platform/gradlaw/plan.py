@@ -171,6 +171,5 @@ def _apply(grid: Grid, settings: Settings) -> Grid:
         distinct = {tuple(sorted(point.items())): point for point in rest if point}
         points = tuple(distinct.values())
     if STEPS.name in settings and not is_measurement(grid.task):
-        given: Scalar | tuple[Scalar, ...] = settings[STEPS.name]
-        steps = tuple(int(item) for item in items_of(given))
+        steps = tuple(int(item) for item in items_of(settings[STEPS.name]))
     return replace(grid, values=values, points=points, steps=steps)
