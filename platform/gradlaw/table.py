@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 ColumnType = Literal["bool", "int32", "int64", "float32", "float64", "string", "timestamp"]
 
@@ -42,3 +46,33 @@ class Table:
     grain: str
     columns: tuple[Column, ...]
     version: int = 1
+
+
+class Coded(Sequence[str]):
+    """A column of text in which few values repeat, as a pack's trial ids do: ``values[codes[row]]``.
+
+    It reads as the sequence of its rows; the store takes it without looking at every row.
+
+    Attributes:
+        codes: Index into ``values``, of any integer type, shape [rows].
+        values: The distinct values.
+    """
+
+    def __init__(self, codes: NDArray[Any], values: Sequence[str]) -> None:
+        self.codes, self.values = codes, values
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> Coded: ...
+
+    def __getitem__(self, row: int | slice) -> str | Coded:
+        return Coded(self.codes[row], self.values) if isinstance(row, slice) else self.values[self.codes[row]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        del copy
+        return np.asarray(self.values, dtype=dtype or object)[self.codes]

@@ -1,9 +1,9 @@
 """Declared tables as Arrow schemas, and rows checked against them. Nothing is coerced.
 
 What fits a column: an array of its own kind whose every value the column holds exactly (int32 in int64,
-float32 in float64), a sequence of Python's bool, int, float or str, and for a timestamp a datetime (UTC
-if it has no zone). A Python float may go to float32, since Python has no other float; an int never goes
-to a float column, nor the other way. A missing value (None) only where the column is nullable.
+float32 in float64), text in codes, a sequence of Python's bool, int, float or str, and for a timestamp a
+datetime (UTC if it has no zone). A Python float may go to float32, since Python has no other float; an int
+never goes to a float column, nor the other way. A missing value (None) only where the column is nullable.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gradlaw.errors import SchemaError
 from gradlaw.store import paths
-from gradlaw.table import Column, ColumnType, Table
+from gradlaw.table import Coded, Column, ColumnType, Table
 
 Columns = Mapping[str, NDArray[Any] | Sequence[object]]
 
@@ -116,6 +116,8 @@ def _check_names(declared: Sequence[str], columns: Columns) -> list[str]:
 
 def to_array(column: Column, values: NDArray[Any] | Sequence[object]) -> pa.Array:
     """Returns the values of one column in its declared type; raises SchemaError if they do not fit."""
+    if isinstance(values, Coded) and column.type == "string":
+        return _from_sequence(column, list(values.values)).take(pa.array(values.codes))
     if isinstance(values, np.ndarray) and values.dtype != object:
         return _from_numpy(column, values)
     if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)):
@@ -145,13 +147,12 @@ def _from_numpy(column: Column, values: NDArray[Any]) -> pa.Array:
 
 
 def _from_sequence(column: Column, values: Sequence[object]) -> pa.Array:
-    allowed = _PYTHON_TYPES[column.type]
-    for value in values:
-        if value is None:
-            if not column.nullable:
+    for kind in set(map(type, values)):  # few kinds, many values
+        if not _allowed(column, kind):
+            value = next(value for value in values if type(value) is kind)
+            if value is None:
                 raise SchemaError(_missing(column))
-        elif not isinstance(value, allowed) or (isinstance(value, bool) and column.type != "bool"):
-            msg = f"{column.name}: got {value!r} ({type(value).__name__}), allowed {column.type}"
+            msg = f"{column.name}: got {value!r} ({kind.__name__}), allowed {column.type}"
             raise SchemaError(msg)
     if column.type == "timestamp":
         values = [to_utc(value) if isinstance(value, datetime) else None for value in values]
@@ -160,6 +161,12 @@ def _from_sequence(column: Column, values: Sequence[object]) -> pa.Array:
     except (pa.ArrowException, OverflowError) as error:
         msg = f"{column.name}: {error}, allowed {column.type}"
         raise SchemaError(msg) from error
+
+
+def _allowed(column: Column, kind: type) -> bool:
+    if kind is type(None):
+        return column.nullable
+    return issubclass(kind, _PYTHON_TYPES[column.type]) and (column.type == "bool" or kind is not bool)
 
 
 def _missing(column: Column) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no types
 
@@ -102,11 +103,6 @@ class PackWriter:
         rows = to_arrow(table, columns)
         if rows.num_rows == 0:
             return
-        count = rows.num_rows
-        keys = ((KEYS[1], self.pack.pack_id), (KEYS[2], self.pack.attempt))
-        for position, (column, value) in enumerate(keys, start=1):
-            item = field(column)
-            rows = rows.add_column(position, item, pa.repeat(pa.scalar(value, item.type), count))
         self._writer(table).append(rows)
         if table.name == paths.METRICS:
             self._live.append(rows)
@@ -119,7 +115,7 @@ class PackWriter:
             writer.touch()
         if not self._live:
             return
-        rows = pa.concat_tables(self._live, promote_options="default")
+        rows = of_pack(pa.concat_tables(self._live, promote_options="default"), self.pack)
         key = paths.live(self.pack, pc.min(rows["step"]).as_py(), self._num_live)
         self._files.create(key, to_bytes(rows, study=self.study), durable=False)
         self._num_live += 1
@@ -188,7 +184,7 @@ class PackWriter:
         held = self._tables.get(table.name)
         if held is None:
             register_table(self._files, table)
-            held = self._tables[table.name] = _TableWriter(self._files, table)
+            held = self._tables[table.name] = _TableWriter(self._files, table, self.pack)
         elif held.table.columns != table.columns:
             msg = f"table {table.name} is given to one pack with two sets of columns; declare it once"
             raise SchemaError(msg)
@@ -216,10 +212,10 @@ class PackWriter:
 class _TableWriter:
     """Rows of one table, in row groups of full size, in a file not yet published."""
 
-    def __init__(self, files: LocalFiles, table: Table) -> None:
+    def __init__(self, files: LocalFiles, table: Table, pack: PackKey) -> None:
         self.table = table
         self.trial_ids: set[str] = set()
-        self._files = files
+        self._files, self._pack = files, pack
         self._held: list[pa.Table] = []
         self._num_held = 0
         self._num_rows = 0
@@ -259,12 +255,33 @@ class _TableWriter:
     def _write(self, count: int) -> None:
         if not count:
             return
-        rows = pa.concat_tables(self._held)
+        held = pa.concat_tables(self._held)
+        rows = of_pack(by_trial(held.slice(0, count)), self._pack)
         if self._parquet is None:
             self._sink = self._files.sink()
             schema = rows.schema.with_metadata(footer(table_version=self.table.version))
             self._parquet = open_writer(self._sink, schema)
-        self._parquet.write_table(rows.slice(0, count).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
-        rest = rows.slice(count)
+        self._parquet.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+        rest = held.slice(count)
         self._held = [rest] if rest.num_rows else []
         self._num_held = rest.num_rows
+
+
+def of_pack(rows: pa.Table, pack: PackKey) -> pa.Table:
+    """The rows with the columns ``pack_id`` and ``attempt`` after ``trial_id``."""
+    for position, (column, value) in enumerate(zip(KEYS[1:], pack, strict=True), start=1):
+        item = field(column)
+        rows = rows.add_column(position, item, pa.repeat(pa.scalar(value, item.type), rows.num_rows))
+    return rows
+
+
+def by_trial(rows: pa.Table) -> pa.Table:
+    """The rows of each trial together, in the order they came.
+
+    The engine's rows come step by step. A trial's own curve is what changes little from row to row, and
+    what a reader filters by: it takes less space and is found faster.
+    """
+    coded = rows["trial_id"].combine_chunks().dictionary_encode()
+    codes = coded.indices.to_numpy()
+    narrow = np.min_scalar_type(len(coded.dictionary))  # a stable sort of 16 bits takes linear time
+    return rows.take(pa.array(np.argsort(codes.astype(narrow), kind="stable")))
