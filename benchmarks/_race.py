@@ -127,7 +127,7 @@ def _ratio(others: Sequence[Timing], ours: Sequence[Timing]) -> float:
 
 
 def floor(case: Case, device: str) -> Mapping[str, Any]:
-    """What a case's FLOPs and compulsory bytes take at the device's ceilings, if a pack stays in its cache."""
+    """What a case's FLOPs and compulsory bytes take at the device's ceilings, of a pack kept in cache."""
     work, matmul = work_of(case), matmul_gflops(device)
     memory, cache = copy_gb_s(device), copy_gb_s(device, 1 << 18)
     compute_ms, traffic_ms = work.flops / matmul / 1e6, work.state_bytes / max(memory, cache) / 1e6
@@ -154,8 +154,12 @@ def _best(name: str, case: Case, device: str, effort: Effort) -> tuple[Arm, dict
     best: Arm | None = None
     best_ms, tried = float("inf"), dict[str, Mapping[str, float]]()
     for variant, width in _candidates(name, case, effort):
-        arm = _make(name, make_problem(case, range(width), device), variant)
-        arm.warm()
+        try:
+            arm = _make(name, make_problem(case, range(width), device), variant)
+            arm.warm()
+        except RuntimeError as error:  # no compiler here, or no memory for this width
+            print(f"{case.name} {name} {variant}@{width}: {str(error)[:200]}", file=sys.stderr)
+            continue
         ms = min(arm.timed(effort.search_s).wall_ms for _ in range(2))
         tried[_label(arm)] = {"ms": _rounded(ms), "compile_s": arm.compile_s}
         print(f"{case.name} {name} {_label(arm)}: {ms:.4g} ms", file=sys.stderr)
@@ -164,7 +168,9 @@ def _best(name: str, case: Case, device: str, effort: Effort) -> tuple[Arm, dict
             best, best_ms = arm, ms
         if loser is not None:
             loser.close()
-    assert best is not None
+    if best is None:
+        msg = f"{case.name}: no candidate of {name} runs here"
+        raise SystemExit(msg)
     return best, tried
 
 
