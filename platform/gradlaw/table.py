@@ -75,4 +75,5 @@ class Coded(Sequence[str]):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         del copy
-        return np.asarray(self.values, dtype=dtype or object)[self.codes]
+        rows: NDArray[Any] = np.asarray(self.values, dtype=dtype or object)[self.codes]
+        return rows

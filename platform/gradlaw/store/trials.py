@@ -115,8 +115,10 @@ def hyperparameter_columns(values: Mapping[str, Scalar]) -> tuple[Column, ...]:
 def columns_of(rows: Sequence[TrialRow]) -> tuple[Column, ...]:
     """The hyperparameters' columns of some rows; raises SchemaError if two rows differ in a type."""
     found: dict[str, Column] = {}
-    kinds = {tuple((name, type(value)) for name, value in row.hyperparameters.items()): row for row in rows}
-    for row in kinds.values():  # few kinds, many rows
+    signatures = {
+        tuple((name, type(value)) for name, value in row.hyperparameters.items()): row for row in rows
+    }
+    for row in signatures.values():  # few, of many rows
         for column in hyperparameter_columns(row.hyperparameters):
             if found.setdefault(column.name, column) != column:
                 kinds = f"{found[column.name].type} in one trial, {column.type} in another"
