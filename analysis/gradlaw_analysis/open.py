@@ -11,13 +11,14 @@ import pandas as pd
 
 from gradlaw import provenance
 from gradlaw.claim import Claim
+from gradlaw.claim_lock import lock_digest
 from gradlaw.errors import StoreError, UnknownNameError
 from gradlaw.store.compaction import Compaction
 from gradlaw.store.compaction import compact as compact_store
 from gradlaw.store.plans import PlanRecord
 from gradlaw.store.resolve import SetAside
 from gradlaw.store.store import Store
-from gradlaw.studies import StudyFolder, find_study
+from gradlaw.studies import Claimless, StudyFolder, find_study
 from gradlaw_analysis.catalog import Catalog
 from gradlaw_analysis.decide import is_exploratory
 from gradlaw_analysis.declared import claim_changes, claim_documents
@@ -33,6 +34,8 @@ logger = logging.getLogger("gradlaw")
 
 Studies = Sequence[str | Path]
 _MOST_NAMED = 5
+NO_CLAIMS = lock_digest([])
+"""What the plan of a sweep holds: there is nothing to decide, and no folder to read."""
 
 
 class OpenStore:
@@ -207,11 +210,15 @@ class OpenStore:
             return
         if plan is not None and plan not in {record.plan_id for record in catalog.plans}:
             raise UnknownNameError(plan, kind="plan", known=[record.plan_id for record in catalog.plans])
-        for name in sorted({record.study for record in catalog.plans if plan in (None, record.plan_id)}):
+        asked = [record for record in catalog.plans if plan in (None, record.plan_id)]
+        for name in sorted({record.study for record in asked}):
             try:
                 yield find_study(name)
             except UnknownNameError as error:
-                logger.warning("left out: %s; name its folder instead", error)
+                if all(record.claims_digest == NO_CLAIMS for record in asked if record.study == name):
+                    yield Claimless(Path(name))
+                else:
+                    logger.warning("left out: %s; name its folder instead", error)
 
 
 def open_store(path: str | Path = "results") -> OpenStore:

@@ -54,8 +54,10 @@ def studies() -> None:
 
 @app.command()
 def run(
-    study: Annotated[str, typer.Argument(help="Name of a study, or the path of its folder.")],
-    preset: Annotated[str, typer.Option(help="Which of its presets.")] = "demo",
+    study: Annotated[
+        str, typer.Argument(help="Name of a study, or the path of its folder, or of a sweep's file.yaml.")
+    ],
+    preset: Annotated[str | None, typer.Option(help="Which of its presets; demo, if none.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="k=v,... ; k=[v,w] is an axis.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds instead of the preset's.")] = None,
     store: StoreOption = DEFAULT_STORE,
@@ -66,9 +68,10 @@ def run(
     time_limit_s: Annotated[float | None, typer.Option(help="Seconds a pack may take.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and stop.")] = False,
 ) -> None:
-    """Run what a preset of a study still lacks in the store."""
+    """Run what a preset of a study, or a sweep, still lacks in the store."""
+    from gradlaw.dry_run import describe_plan
     from gradlaw.progress import ProgressDisplay
-    from gradlaw.runner import RunOptions, describe_plan
+    from gradlaw.runner import RunOptions
     from gradlaw.runner import run as run_study
 
     overrides = parse_settings(set_ or [])

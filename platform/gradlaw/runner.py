@@ -6,14 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gradlaw import provenance
-from gradlaw.claim import Claim
 from gradlaw.claim_lock import Document, claim_document, lock_digest
 from gradlaw.errors import all_faults
 from gradlaw.fingerprint import digest
@@ -22,15 +20,12 @@ from gradlaw.launch.base import Launcher, Order, Report
 from gradlaw.launch.worker import commit_unrun
 from gradlaw.pack import Pack, probe_digests
 from gradlaw.pending import Index, changed_source, failed_attempts, missing_packs
-from gradlaw.plan import Plan, PlanKind, make_plan
+from gradlaw.plan import PlanKind
+from gradlaw.planned import Planned, plan_study
 from gradlaw.store.plans import PlannedTrial, PlanRecord
 from gradlaw.store.store import Store
-from gradlaw.studies import StudyFolder, find_study
 from gradlaw.tally import RunProgress, Tally
 from gradlaw.trial import FINAL, MAX_ATTEMPTS, State
-
-PLAN_CHECKS = "gradlaw.plan_checks"
-"""Entry points called with (claims, declared seeds) before a plan that decides runs; they raise to refuse."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +100,7 @@ class RunOptions:
 def run(
     study: str | Path,
     *,
-    preset: str = "demo",
+    preset: str | None = None,
     set: Mapping[str, object] | None = None,  # noqa: A002 - as on the command line
     seeds: int | None = None,
     store: str | Path = "results",
@@ -113,11 +108,11 @@ def run(
     options: RunOptions | None = None,
     **how: Any,
 ) -> RunSummary:
-    """Runs what a preset of a study still lacks in a store.
+    """Runs what a preset of a study, or a sweep, still lacks in a store.
 
     Args:
-        study: Name of a study, or the path of its folder.
-        preset: Name of one of its presets.
+        study: Name of a study, or the path of its folder or of a sweep's file.
+        preset: Name of one of its presets; None: "demo", or a sweep's only one.
         set: New values, or lists of values, of hyperparameters.
         seeds: Number of seeds instead of the preset's.
         store: Folder of the store; made if there is none.
@@ -133,29 +128,20 @@ def run(
     """
     options = replace(options or RunOptions(), **how)
     launcher = make_launcher(options.launcher, address=options.address)
-    folder = find_study(study)
     with all_faults(options.faults()):
-        plan = make_plan(folder.study, preset, overrides=set, seeds=seeds, explore=explore)
-    if plan.kind is PlanKind.CONFIRM and folder.claims:
-        check_claims(folder.claims, plan.declared_seeds)
-    return _Run(folder, plan, Store.create(store), launcher, options).go()
-
-
-def check_claims(claims: Sequence[Claim], num_seeds: int) -> None:
-    """Asks every installed check whether ``num_seeds`` seeds can decide the claims; they raise if not."""
-    for point in entry_points(group=PLAN_CHECKS):
-        point.load()(claims, num_seeds)
+        planned = plan_study(study, preset=preset, overrides=set, seeds=seeds, explore=explore)
+    planned.check_claims()
+    return _Run(planned, Store.create(store), launcher, options).go()
 
 
 class _Run:
     """One run of one plan on one store."""
 
-    def __init__(
-        self, folder: StudyFolder, plan: Plan, store: Store, launcher: Launcher, options: RunOptions
-    ) -> None:
-        self._folder, self._plan, self._store = folder, plan, store
+    def __init__(self, planned: Planned, store: Store, launcher: Launcher, options: RunOptions) -> None:
+        self._folder, self._plan, self._store = planned.folder, planned.plan, store
+        self._notes = planned.notes
         self._launcher, self._options = launcher, options
-        self._ids = {member.trial.trial_id for member in plan.members}
+        self._ids = {member.trial.trial_id for member in planned.plan.members}
         self._started = time.perf_counter()
         self._tally = Tally(len(self._ids))
 
@@ -296,6 +282,8 @@ class _Run:
             f"{len(members)} to run in {len(packs)} packs"
             + (f", {num_skipped} skipped" if num_skipped else "")
         )
+        for note in self._notes:
+            self._say(note)
         again = sum(
             1
             for member in members
@@ -326,29 +314,3 @@ class _Run:
             states=dict(sorted(states.items())),
             wall_s=time.perf_counter() - self._started,
         )
-
-
-def describe_plan(
-    study: str | Path,
-    *,
-    preset: str,
-    set: Mapping[str, object],  # noqa: A002 - as on the command line
-    seeds: int | None,
-    store: str | Path,
-    explore: bool,
-) -> list[str]:
-    """What a run would do, in lines, checked as a run is; nothing is written."""
-    folder = find_study(study)
-    plan = make_plan(folder.study, preset, overrides=set, seeds=seeds, explore=explore)
-    if plan.kind is PlanKind.CONFIRM and folder.claims:
-        check_claims(folder.claims, plan.declared_seeds)
-    index = Store.open(store).index() if Path(store).exists() else {}
-    pending = missing_packs(plan, index)
-    to_run = [member for pack in pending for member in pack.members]
-    steps = sum(member.trial.steps for member in to_run)
-    num_trials = len(list(plan.members))
-    return [
-        f"plan {plan.plan_id} ({plan.kind}): {num_trials} trials, {len(plan.seeds)} seeds",
-        f"to run: {len(to_run)} trials in {len(pending)} packs, {steps:,} trial-steps",
-        f"skipped: {len(plan.skipped)}",
-    ]

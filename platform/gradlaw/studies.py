@@ -1,4 +1,4 @@
-"""Where studies are found: folders, under the packages that entry points name, or given by path.
+"""Where studies are found: folders, under the packages that entry points name, or given by path; and sweeps.
 
 A package named by an entry point of group ``gradlaw.studies`` is a root: each folder in it that holds a
 ``study.py`` is a study. The studies that ship with gradlaw are found in the same way as anyone's.
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from gradlaw.study import Study
 
 ENTRY_POINTS = "gradlaw.studies"
+SWEEPS = (".yaml", ".yml")
+"""Suffixes of a sweep's file."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,37 @@ class StudyFolder:
         return value
 
 
+class Claimless(StudyFolder):
+    """A study without a folder: it has trials in a store, and no claims, SQL or figures.
+
+    Attributes:
+        path: Its name, or the file that has more to say of it.
+    """
+
+    claims = ()
+    figures = ()
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "")
+
+
+class SweepFile(Claimless):
+    """A sweep's file; see :mod:`gradlaw.sweep`. Its name is known without torch."""
+
+    @cached_property
+    def name(self) -> str:
+        """What the file says, or its stem."""
+        from gradlaw.sweep.name import read_name
+
+        return read_name(self.path)
+
+    @cached_property
+    def study(self) -> Study:
+        """What the file stands for, with one preset."""
+        study: Study = importlib.import_module("gradlaw.sweep.read").read_sweep(self.path).study
+        return study
+
+
 def _import(module: str, folder: Path) -> ModuleType:
     """Imports a module of a study, whose parent folder may have to be made importable first."""
     package = module.split(".", 1)[0]
@@ -139,14 +172,19 @@ def find_studies() -> dict[str, StudyFolder]:
 
 
 def find_study(reference: str | Path) -> StudyFolder:
-    """The study of a name, or in a folder.
+    """The study of a name, or in a folder; or the sweep of a file.
 
     Raises:
         UnknownNameError: No study has this name, and there is no folder of this path.
-        UsageError: The folder holds no ``study.py``.
+        UsageError: The folder holds no ``study.py``, or there is no such file.
     """
     known = find_studies()
     path = Path(reference)
+    if path.suffix in SWEEPS:
+        if not path.is_file():
+            msg = f"{path}: there is no such file; name the file of a sweep, or one of: {', '.join(known)}"
+            raise UsageError(msg)
+        return SweepFile(path)
     if str(reference) not in known and (path / "study.py").is_file():
         return StudyFolder(path.resolve(), path.resolve().name)
     if str(reference) not in known:

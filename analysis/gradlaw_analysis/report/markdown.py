@@ -53,6 +53,8 @@ def _study(study: StudyContent) -> list[str]:
     if study.verdicts:
         header = ("Verdict", "Claim", "Estimate", "Interval", "Claimed", "Seeds", "p adj.")
         lines += _table(header, [_row(verdict) for verdict in study.verdicts])
+    else:
+        lines += ["It declares no claims, so there is nothing to decide.", ""]
     if study.changes:
         lines += ["### Claims changed since they were locked", ""]
         rows = [
@@ -126,7 +128,9 @@ def _figure(figure: FigureContent) -> list[str]:
 def _provenance(study: StudyContent) -> list[str]:
     plan = study.provenance
     lines = ["### Where the numbers come from", ""]
+    states = ", ".join(f"{count:,} {state}" for state, count in study.states.items())
     lines += [f"- Planned {moment(plan.created_at)}, preset {text(plan.preset)}, seeds {plan.seeds}"]
+    lines += [f"- Trials: {text(states)}"]
     if plan.git_commit:
         lines += [f"- Code of the plan: {code(plan.git_commit)}"]
     if plan.started_at and plan.ended_at:

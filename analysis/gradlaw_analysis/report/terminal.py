@@ -60,7 +60,7 @@ def write_verdicts(
 
 def _lines(verdicts: Sequence[Verdict]) -> Iterable[Text]:
     if not verdicts:
-        yield Text("no claim has a plan in this store; run a study first")
+        yield Text("no claim has a plan in this store: run a study that declares one (sweeps declare none)")
     for number, (_, group) in enumerate(groupby(verdicts, lambda verdict: (verdict.study, verdict.plan))):
         if number:
             yield Text()

@@ -18,6 +18,8 @@ from gradlaw.hyperparameter import Scalar
 
 MOST_BYTES = 1 << 18
 """A longer file is refused unread: a sweep is a page or two."""
+COMMAND_LINE = 0
+"""The line of what the command line says."""
 MOST_DIGITS = 18
 """Of a whole number: it must fit 64 bits."""
 
@@ -91,7 +93,10 @@ class Faults:
     def error(self) -> ConfigurationError:
         """All faults, in the order of their lines."""
         found = sorted(dict.fromkeys(self._found), key=lambda item: item[0])
-        return ConfigurationError(f"{self._file}:{line}: {fault}" for line, fault in found)
+        return ConfigurationError(
+            f"{self._file}:{line}: {fault}" if line != COMMAND_LINE else f"command line: {fault}"
+            for line, fault in found
+        )
 
 
 def read_document(path: Path, faults: Faults) -> Mapping[str, Item]:

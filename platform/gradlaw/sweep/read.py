@@ -20,6 +20,7 @@ from gradlaw.study import Grid, Preset, Study
 from gradlaw.sweep.document import Faults, Item, read_document
 from gradlaw.sweep.fields import HALVING, KEYS, SETTINGS, TARGET, known, scalars, section
 from gradlaw.sweep.name import PRESET, sweep_name
+from gradlaw.sweep.override import overridden
 from gradlaw.sweep.parts import import_beside, load, probes
 from gradlaw.sweep.vary import Variation
 from gradlaw.task import Task
@@ -59,15 +60,19 @@ class Sweep:
         return self.lines.get(name, self.lines.get(name.partition(".")[0], 1)), said
 
 
-def read_sweep(path: Path) -> Sweep:
+def read_sweep(path: Path, overrides: Mapping[str, object] | None = None) -> Sweep:
     """Reads a file.
+
+    Args:
+        path: The file.
+        overrides: What stands in place of what it says; see :mod:`gradlaw.sweep.override`.
 
     Raises:
         ConfigurationError: All its faults, each with its line.
     """
     faults = Faults(str(path))
     import_beside(path)
-    found = known(read_document(path, faults), KEYS, "key", faults)
+    found = known(overridden(read_document(path, faults), overrides or {}), KEYS, "key", faults)
     name = sweep_name(path, found, faults)
     settings = scalars(found, SETTINGS, "", faults)
     grid, whole = _grid(found, faults)

@@ -1,0 +1,49 @@
+"""The plan of a sweep: its file, with what the command line says instead, expanded as a study is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from gradlaw.errors import ConfigurationError
+from gradlaw.plan import Plan, make_plan
+from gradlaw.sweep.document import Faults
+from gradlaw.sweep.name import PRESET
+from gradlaw.sweep.override import plain
+from gradlaw.sweep.read import read_sweep
+
+
+def plan_sweep(
+    path: Path,
+    *,
+    preset: str | None = None,
+    overrides: Mapping[str, object] | None = None,
+    seeds: int | None = None,
+) -> tuple[Plan, tuple[str, ...]]:
+    """The plan of a file, and what its conditions and samples left out, in lines worth reading.
+
+    A sweep claims nothing, so it explores: its seeds come from the range set apart for that, and those on
+    which a study may yet decide claims stay unseen.
+
+    Args:
+        path: The file.
+        preset: None, or the name of the only one.
+        overrides: What stands in place of what the file says of hyperparameters or single keys; conditions
+            are asked of the new values.
+        seeds: Number of seeds instead of the file's.
+
+    Raises:
+        UnknownNameError: No such preset.
+        ConfigurationError: All faults, each with its line.
+    """
+    given = {**(overrides or {}), **({} if seeds is None else {"seeds": seeds})}
+    sweep = read_sweep(path, given)
+    faults = Faults(str(path))
+    try:
+        plan = make_plan(sweep.study, preset or PRESET, explore=True)
+    except ConfigurationError as error:
+        for fault in error.faults:
+            faults.add(*sweep.locate(fault))
+        raise faults.error() from error
+    return replace(plan, overrides={name: plain(given[name]) for name in overrides or {}}), sweep.notes
