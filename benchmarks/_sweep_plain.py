@@ -1,0 +1,51 @@
+"""One trial of modular addition in plain torch, as a user would write it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from _arms import modular_loss
+from torch.nn.functional import one_hot
+
+
+class PlainTrial:
+    """A trial by fused ``torch.optim.Adam`` with its seed's own split and start, in float32.
+
+    Attributes:
+        step: Steps done.
+    """
+
+    def __init__(self, modulus: int, width: int, *, lr: float, weight_decay: float, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+
+        def uniform(rows: int, columns: int) -> torch.Tensor:
+            drawn = 2 * torch.rand(rows, columns, generator=generator) - 1
+            return (drawn / math.sqrt(columns)).requires_grad_(True)
+
+        first, second = torch.meshgrid(torch.arange(modulus), torch.arange(modulus), indexing="ij")
+        pairs = torch.stack((first.reshape(-1), second.reshape(-1)))
+        num_test = round(0.1 * modulus**2)
+        a, b = pairs[:, torch.randperm(modulus**2, generator=generator)[num_test:]]
+        self._batch = (a, b, one_hot((a + b) % modulus, modulus).float())
+        self._params = {
+            "W_a": uniform(width, modulus),
+            "W_b": uniform(width, modulus),
+            "W_c": uniform(modulus, width),
+        }
+        self._optimizer = torch.optim.Adam(
+            list(self._params.values()), lr=lr, weight_decay=weight_decay, fused=True
+        )
+        self.step = 0
+
+    def advance(self, steps: int) -> float:
+        """Trains on, and gives the loss at the first of these steps."""
+        losses = []
+        for _ in range(steps):
+            self._optimizer.zero_grad(set_to_none=True)
+            loss = modular_loss(self._params, self._batch)
+            loss.backward()
+            self._optimizer.step()
+            losses.append(loss)
+        self.step += steps
+        return losses[0].item()
