@@ -97,7 +97,12 @@ class ElementwiseRule(Rule):
     def update(
         self, grad: Tensor, state: Pytree, param: Tensor, hp: Hyper, t: Tensor
     ) -> tuple[Tensor, Pytree]:
-        """The new tensor and its new state, all of the tensor's shape."""
+        """The new tensor and its new state; ``hp`` is as :meth:`prepared` gave it."""
+
+    def prepared(self, hp: Hyper, t: Tensor) -> Hyper:
+        """``hp`` with the scalars of step ``t`` that all tensors share, so that they are made once."""
+        del t
+        return hp
 
     @abstractmethod
     def init_tensor(self, param: Tensor) -> Pytree:
@@ -110,7 +115,7 @@ class ElementwiseRule(Rule):
     def step(
         self, oracle: Oracle, params: Params, state: Pytree, hp: Hyper, t: Tensor
     ) -> tuple[Params, Pytree]:
-        grads = oracle.grad(params)
+        grads, hp = oracle.grad(params), self.prepared(hp, t)
         moved = {name: self.update(grads[name], state[name], params[name], hp, t) for name in params}
         return {name: pair[0] for name, pair in moved.items()}, {
             name: pair[1] for name, pair in moved.items()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gradlaw.errors import ConfigurationError, UsageError
 from gradlaw.probes import FullLoss
 from gradlaw.random import Streams, streams_of
-from gradlaw.rules import SGD
+from gradlaw.rules import SGD, HeavyBall
 from gradlaw.task import Taps, Task
 
 ROWS, NUM_FEATURES, NUM_CLASSES = 40, 6, 3
@@ -59,7 +59,7 @@ def test_alone_as_in_a_pack(
 def test_batch_norm_trains_as_in_torch(train: Callable[..., Any]) -> None:
     """Weights and running statistics after 30 full-batch steps, against an ordinary loop."""
     task = _task(_norm)
-    trained = train(task, SGD(), ({"lr": 0.2, "momentum": 0.9},), seeds=(4,), steps=30)
+    trained = train(task, HeavyBall(), ({"lr": 0.2, "momentum": 0.9},), seeds=(4,), steps=30)
     params, buffers = task.init(streams_of(4))
     module = _norm().double()
     module.load_state_dict(params | buffers)

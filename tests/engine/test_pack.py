@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gradlaw.random import streams_of
-from gradlaw.rules import SGD, Adam
+from gradlaw.rules import SGD, Adam, HeavyBall
 from gradlaw.schedules import LinearWarmup
 from gradlaw.tasks.digits import DigitsMLP
 
@@ -56,7 +56,7 @@ def test_a_full_run_is_that_of_torch(train: Callable[..., Any]) -> None:
         {"lr": 0.3, "momentum": 0.9, "warmup_steps": 20},
         {"lr": 0.05, "momentum": 0.0, "weight_decay": 0.01},
     )
-    trained = train(DigitsMLP(), SGD(), arms, seeds=(3,), schedule=LinearWarmup(), steps=60)
+    trained = train(DigitsMLP(), HeavyBall(), arms, seeds=(3,), schedule=LinearWarmup(), steps=60)
     streams = streams_of(3)
     images, classes = task.batch(task.split(streams).train, streams)[:2]
     for member, arm in enumerate(arms):

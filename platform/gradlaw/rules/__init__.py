@@ -1,9 +1,34 @@
-"""Rules that ship with the platform, one a file, and their registry."""
+"""Rules that ship with the platform, a rule or a family to a file, and their registry.
+
+Weight decay is coupled L2 in sgd, heavy_ball, nesterov, adagrad, rmsprop, adam; decoupled in adamw, sign_sgd,
+signum, lion, muon; either, by the structural hyperparameter ``decoupled``, in amsgrad and nadam.
+"""
 
 from __future__ import annotations
 
 from gradlaw.rule import Rule
-from gradlaw.rules.adam import Adam, AdamW
-from gradlaw.rules.sgd import SGD
+from gradlaw.rules.adagrad import Adagrad
+from gradlaw.rules.adam import Adam, AdamW, AMSGrad
+from gradlaw.rules.muon import Muon
+from gradlaw.rules.nadam import NAdam
+from gradlaw.rules.rmsprop import RMSprop
+from gradlaw.rules.sgd import SGD, HeavyBall, Nesterov
+from gradlaw.rules.sign import Lion, SignSGD, Signum
 
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (SGD, Adam, AdamW)}
+_SHIPPED: tuple[type[Rule], ...] = (
+    SGD,
+    HeavyBall,
+    Nesterov,
+    Adagrad,
+    RMSprop,
+    Adam,
+    AdamW,
+    AMSGrad,
+    NAdam,
+    SignSGD,
+    Signum,
+    Lion,
+    Muon,
+)
+
+RULES: dict[str, type[Rule]] = {rule.name: rule for rule in _SHIPPED}

@@ -1,29 +1,50 @@
-"""Adam, and AdamW with decoupled weight decay, with the semantics of ``torch.optim``.
+"""Adam, AdamW and AMSGrad, with the semantics of ``torch.optim`` at their defaults.
 
-    m <- beta1 m + (1 - beta1) g,   v <- beta2 v + (1 - beta2) g^2
-    theta <- theta - lr * (m / (1 - beta1^n)) / (sqrt(v / (1 - beta2^n)) + eps),   n = t + 1
+    m <- beta1 m + (1 - beta1) g,   v <- beta2 v + (1 - beta2) g^2,   n = t + 1
+    P = (1 - beta1^n) (sqrt(v / (1 - beta2^n)) + eps),   theta <- theta - lr * m / P
 
-Adam adds ``weight_decay * theta`` to g first (coupled L2); AdamW instead shrinks theta by
-``1 - lr * weight_decay`` before the step. ``eps`` stands outside the root. References: Kingma and Ba
-1412.6980, algorithm 1; Loshchilov and Hutter 1711.05101, algorithm 2.
+so P divides the running mean of the gradient, bias corrections included. Two structural hyperparameters:
+
+    bias_correction = False    1 - beta1^n and 1 - beta2^n are left out
+    eps_inside = True          sqrt(v / (1 - beta2^n) + eps): eps then has the units of g^2, not of g
+
+AMSGrad puts the largest v so far in the place of v. References: Kingma and Ba 1412.6980, algorithm 1;
+Loshchilov and Hutter 1711.05101, algorithm 2; Reddi et al. 1904.09237, algorithm 2 (without bias correction);
+Cattaneo et al. 2309.00079 (eps inside the root).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from gradlaw.hyperparameter import Hyperparameter
 from gradlaw.rule import ElementwiseRule, Hyper
-from gradlaw.task import Pytree
+from gradlaw.rules.weight_decay import COUPLED, EITHER, decayed
+from gradlaw.task import Params, Pytree
 
-_MOMENTS = (
-    Hyperparameter(name="lr", default=1e-3, low=0.0, doc="learning rate; default of 1412.6980"),
-    Hyperparameter(name="beta1", default=0.9, low=0.0, high=1.0, high_open=True),
-    Hyperparameter(name="beta2", default=0.999, low=0.0, high=1.0, high_open=True),
-    Hyperparameter(name="eps", default=1e-8, low=0.0, doc="outside the root; default of 1412.6980"),
+LR = Hyperparameter(name="lr", default=1e-3, low=0.0, doc="learning rate; default of 1412.6980")
+BETA1 = Hyperparameter(
+    name="beta1", default=0.9, low=0.0, high=1.0, high_open=True, doc="of the mean; default of 1412.6980"
+)
+BETA2 = Hyperparameter(
+    name="beta2", default=0.999, low=0.0, high=1.0, high_open=True, doc="of the square; default of 1412.6980"
+)
+EPS = Hyperparameter(name="eps", default=1e-8, low=0.0, doc="outside the root; default of 1412.6980")
+_COMMON = (
+    LR,
+    BETA1,
+    BETA2,
+    EPS,
+    Hyperparameter(
+        name="bias_correction",
+        default=True,
+        structural=True,
+        doc="whether means are divided by 1 - beta^n",
+    ),
+    Hyperparameter(name="eps_inside", default=False, structural=True, doc="whether eps is under the root"),
 )
 
 
@@ -34,14 +55,28 @@ class Moments(NamedTuple):
     second: Tensor
 
 
+class LargestMoments(NamedTuple):
+    """As :class:`Moments`, with the largest second so far, of the parameter's shape."""
+
+    first: Tensor
+    second: Tensor
+    largest: Tensor
+
+
 class Adam(ElementwiseRule):
-    """Adam; its weight decay is coupled L2, part of the gradient that both moments see."""
+    """Adam; its weight decay is coupled L2, part of the gradient that both moments see.
+
+    Args:
+        bias_correction: Whether the running means are divided by ``1 - beta^n``.
+        eps_inside: Whether eps stands under the root.
+    """
 
     name = "adam"
-    hyperparameters = (
-        *_MOMENTS,
-        Hyperparameter(name="weight_decay", default=0.0, low=0.0, doc="coupled L2: added to the gradient"),
-    )
+    hyperparameters: ClassVar[tuple[Hyperparameter, ...]] = (*_COMMON, COUPLED)
+    decoupled = False
+
+    def __init__(self, *, bias_correction: bool = True, eps_inside: bool = False) -> None:
+        self.bias_correction, self.eps_inside = bias_correction, eps_inside
 
     def init_tensor(self, param: Tensor) -> Pytree:
         return Moments(torch.zeros_like(param), torch.zeros_like(param))
@@ -49,7 +84,43 @@ class Adam(ElementwiseRule):
     def update(
         self, grad: Tensor, state: Pytree, param: Tensor, hp: Hyper, t: Tensor
     ) -> tuple[Tensor, Pytree]:
-        return _adam(grad + hp["weight_decay"] * param, state, param, hp, t)
+        del t
+        grad, param = decayed(grad, param, hp, decoupled=self.decoupled)
+        first, second = hp["beta1"], hp["beta2"]
+        moved = self._extended(
+            state,
+            Moments(
+                first * state.first + (1.0 - first) * grad,
+                second * state.second + (1.0 - second) * (grad * grad),
+            ),
+        )
+        return param - hp["rate"] * moved.first / self._root(moved, hp), moved
+
+    def prepared(self, hp: Hyper, t: Tensor) -> Hyper:
+        """With ``rate``, lr over the first bias correction, and ``correction2``, the second."""
+        if not self.bias_correction:
+            return {**hp, "rate": hp["lr"]}
+        n = t + 1
+        rate = hp["lr"] / bias_correction(hp["beta1"], n)
+        return {**hp, "rate": rate, "correction2": bias_correction(hp["beta2"], n)}
+
+    def preconditioner(self, state: Pytree, params: Params, hp: Hyper, t: Tensor) -> Params | None:
+        """P after ``t`` steps, as Cohen et al. 2207.14484 define it; before the first, v = 0 and n = 1."""
+        now = self.prepared(hp, torch.clamp(t - 1, min=0))
+        share = bias_correction(hp["beta1"], torch.clamp(t, min=1)) if self.bias_correction else 1.0
+        return {name: share * self._root(state[name], now) for name in params}
+
+    def _extended(self, state: Pytree, moments: Moments) -> Moments | LargestMoments:
+        """The new state from the old one and the new moments."""
+        del state
+        return moments
+
+    def _root(self, state: Moments | LargestMoments, hp: Hyper) -> Tensor:
+        """P without its first factor."""
+        second = state.largest if isinstance(state, LargestMoments) else state.second
+        if self.bias_correction:
+            second = second / hp["correction2"]
+        return torch.sqrt(second + hp["eps"]) if self.eps_inside else torch.sqrt(second) + hp["eps"]
 
 
 class AdamW(Adam):
@@ -57,20 +128,43 @@ class AdamW(Adam):
 
     name = "adamw"
     hyperparameters = (
-        *_MOMENTS,
+        *_COMMON,
         Hyperparameter(name="weight_decay", default=0.01, low=0.0, doc="decoupled; torch.optim's default"),
     )
-
-    def update(
-        self, grad: Tensor, state: Pytree, param: Tensor, hp: Hyper, t: Tensor
-    ) -> tuple[Tensor, Pytree]:
-        return _adam(grad, state, param * (1.0 - hp["lr"] * hp["weight_decay"]), hp, t)
+    decoupled = True
 
 
-def _adam(grad: Tensor, state: Moments, param: Tensor, hp: Hyper, t: Tensor) -> tuple[Tensor, Moments]:
-    beta1, beta2 = hp["beta1"], hp["beta2"]
-    first = beta1 * state.first + (1.0 - beta1) * grad
-    second = beta2 * state.second + (1.0 - beta2) * grad * grad
-    corrected1 = first / (1.0 - beta1 ** (t + 1))
-    corrected2 = second / (1.0 - beta2 ** (t + 1))
-    return param - hp["lr"] * corrected1 / (torch.sqrt(corrected2) + hp["eps"]), Moments(first, second)
+class AMSGrad(Adam):
+    """Adam whose divisor never shrinks but by bias correction; weight decay coupled L2 unless ``decoupled``.
+
+    As in torch, the largest is taken before bias correction.
+
+    Args:
+        bias_correction: Whether the running means are divided by ``1 - beta^n``; False is the paper's.
+        eps_inside: Whether eps stands under the root.
+        decoupled: Whether weight decay bypasses the gradient: ``torch.optim.AdamW(amsgrad=True)``.
+    """
+
+    name = "amsgrad"
+    hyperparameters = (*_COMMON, *EITHER)
+
+    def __init__(
+        self, *, bias_correction: bool = True, eps_inside: bool = False, decoupled: bool = False
+    ) -> None:
+        super().__init__(bias_correction=bias_correction, eps_inside=eps_inside)
+        self.decoupled = decoupled
+
+    def init_tensor(self, param: Tensor) -> Pytree:
+        return LargestMoments(torch.zeros_like(param), torch.zeros_like(param), torch.zeros_like(param))
+
+    def _extended(self, state: Pytree, moments: Moments) -> Moments | LargestMoments:
+        return LargestMoments(*moments, torch.maximum(state.largest, moments.second))
+
+
+def bias_correction(beta: Tensor, n: Tensor) -> Tensor:
+    """1 - beta^n, a scalar, without cancellation where beta is near 1.
+
+    A power would say the same, but the compiler makes a power again for every stretch of a tensor, and
+    keeps a logarithm that several tensors use.
+    """
+    return -torch.expm1(n * torch.log(beta))

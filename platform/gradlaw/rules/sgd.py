@@ -1,49 +1,65 @@
-"""Stochastic gradient descent with momentum, with the semantics of ``torch.optim.SGD``.
+"""Gradient descent, plain and with momentum, with the semantics of ``torch.optim.SGD``.
 
-    d = g + weight_decay * theta                      (coupled L2: the decay passes through momentum)
-    buf = d at step 0, else momentum * buf + (1 - dampening) * d
-    theta <- theta - lr * (d + momentum * buf if nesterov, else buf)
+    d = g + weight_decay * theta                       (coupled L2: the decay passes through momentum)
+    sgd          theta <- theta - lr * d
+    heavy_ball   buf = d at step 0, else momentum * buf + (1 - dampening) * d;  theta <- theta - lr * buf
+    nesterov     buf <- momentum * buf + d;  theta <- theta - lr * (d + momentum * buf)
 
-Without momentum theta <- theta - lr * d. References: Polyak 1964 (heavy ball); Sutskever et al., "On the
-importance of initialization and momentum in deep learning", ICML 2013, section 2 (Nesterov's form).
+With momentum 0 all three are plain gradient descent, whatever the dampening. The lr stands outside the
+buffer, so that a schedule scales the whole step. References: Polyak, "Some methods of speeding up the
+convergence of iteration methods", 1964 (heavy ball); Sutskever et al., "On the importance of initialization
+and momentum in deep learning", ICML 2013, section 2 (Nesterov's form).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
-from gradlaw.hyperparameter import Hyperparameter, Scalar
+from gradlaw.hyperparameter import Hyperparameter
 from gradlaw.rule import ElementwiseRule, Hyper
+from gradlaw.rules.weight_decay import COUPLED, decayed
 from gradlaw.task import Pytree
+
+_LR = Hyperparameter(name="lr", default=1e-3, low=0.0, doc="learning rate; default of torch.optim.SGD")
+_MOMENTUM = Hyperparameter(
+    name="momentum",
+    default=0.9,
+    low=0.0,
+    high=1.0,
+    high_open=True,
+    doc="share of the buffer kept a step; that of Goyal et al. 1706.02677",
+)
 
 
 class SGD(ElementwiseRule):
-    """Heavy ball, Nesterov and plain gradient descent; the state is one buffer a tensor.
-
-    Args:
-        nesterov: Whether the step looks ahead by one momentum; needs momentum > 0 and no dampening.
-    """
+    """Plain gradient descent, without state; coupled and decoupled weight decay are one here."""
 
     name = "sgd"
+    hyperparameters = (_LR, COUPLED)
+
+    def init_tensor(self, param: Tensor) -> Pytree:
+        del param
+        return ()
+
+    def update(
+        self, grad: Tensor, state: Pytree, param: Tensor, hp: Hyper, t: Tensor
+    ) -> tuple[Tensor, Pytree]:
+        del t
+        grad, param = decayed(grad, param, hp, decoupled=False)
+        return param - hp["lr"] * grad, state
+
+
+class HeavyBall(ElementwiseRule):
+    """Polyak's momentum; coupled weight decay. The state is one buffer a tensor."""
+
+    name = "heavy_ball"
     hyperparameters = (
-        Hyperparameter(name="lr", default=1e-3, low=0.0, doc="learning rate; default of torch.optim.SGD"),
-        Hyperparameter(name="momentum", default=0.0, low=0.0, high=1.0, high_open=True),
+        _LR,
+        _MOMENTUM,
         Hyperparameter(name="dampening", default=0.0, low=0.0, high=1.0, doc="share of d kept out of buf"),
-        Hyperparameter(name="weight_decay", default=0.0, low=0.0, doc="coupled L2: added to the gradient"),
-        Hyperparameter(name="nesterov", default=False, structural=True),
+        COUPLED,
     )
-
-    def __init__(self, *, nesterov: bool = False) -> None:
-        self.nesterov = nesterov
-
-    def faults(self, hp: Mapping[str, Scalar]) -> list[str]:
-        if self.nesterov and (hp["momentum"] == 0.0 or hp["dampening"] != 0.0):
-            got = f"momentum {hp['momentum']}, dampening {hp['dampening']}"
-            return [f"nesterov: got {got}; allowed momentum > 0 and dampening 0"]
-        return []
 
     def init_tensor(self, param: Tensor) -> Pytree:
         return torch.zeros_like(param)
@@ -52,8 +68,26 @@ class SGD(ElementwiseRule):
         self, grad: Tensor, state: Pytree, param: Tensor, hp: Hyper, t: Tensor
     ) -> tuple[Tensor, Pytree]:
         momentum = hp["momentum"]
-        d = grad + hp["weight_decay"] * param
-        buf = torch.where(t == 0, d, momentum * state + (1.0 - hp["dampening"]) * d)
-        ahead = d + momentum * buf if self.nesterov else buf
-        # torch bypasses the buffer, and with it the dampening, where momentum is zero
-        return param - hp["lr"] * torch.where(momentum == 0.0, d, ahead), buf
+        grad, param = decayed(grad, param, hp, decoupled=False)
+        # torch takes the first gradient whole, and bypasses the buffer where momentum is zero
+        whole = (t == 0) | (momentum == 0.0)
+        buf = momentum * state + torch.where(whole, 1.0, 1.0 - hp["dampening"]) * grad
+        return param - hp["lr"] * buf, buf
+
+
+class Nesterov(ElementwiseRule):
+    """Nesterov's momentum in torch's form; coupled weight decay. The state is one buffer a tensor."""
+
+    name = "nesterov"
+    hyperparameters = (_LR, _MOMENTUM, COUPLED)
+
+    def init_tensor(self, param: Tensor) -> Pytree:
+        return torch.zeros_like(param)
+
+    def update(
+        self, grad: Tensor, state: Pytree, param: Tensor, hp: Hyper, t: Tensor
+    ) -> tuple[Tensor, Pytree]:
+        del t
+        grad, param = decayed(grad, param, hp, decoupled=False)
+        buf = hp["momentum"] * state + grad
+        return param - hp["lr"] * (grad + hp["momentum"] * buf), buf
