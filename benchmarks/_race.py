@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import product
 from statistics import median
 from typing import Any
@@ -55,10 +54,11 @@ def available(names: Iterable[str], device: str) -> list[str]:
 
 
 def _has_jax(device: str) -> bool:
-    if find_spec("jax") is None or find_spec("optax") is None:
+    try:
+        import jax
+        import optax  # noqa: F401 - the arm needs both
+    except ImportError:
         return False
-    import jax
-
     return not device.startswith("cuda") or jax.default_backend() == "gpu"
 
 

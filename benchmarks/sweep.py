@@ -43,10 +43,12 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--case", action="append", choices=[_name(*sizes) for sizes in SIZES])
     options.add_argument("--arm", action="append", choices=ARMS, help="only this arm; may be repeated")
+    options.add_argument("--seeds", type=int, help="a hundred trials each; 10 unless told otherwise")
     chosen = options.parse_args()
+    axes = QUICK_AXES if chosen.quick else (*AXES[:2], chosen.seeds or AXES[2])
     for sizes in SIZES:
         if _name(*sizes) in (chosen.case or [_name(*sizes)]):
-            for record in _measure(sizes, set(chosen.arm or ARMS), QUICK_AXES if chosen.quick else AXES):
+            for record in _measure(sizes, set(chosen.arm or ARMS), axes):
                 emit({"benchmark": "sweep", "case": _name(*sizes), **record}, keep=chosen.keep)
 
 

@@ -1,0 +1,125 @@
+"""The benchmarks run, print JSON lines, and refuse to compare arms that do not do the same."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+CASE = "modular_addition_7_32"
+ALONE = """
+import importlib.abc, runpy, sys
+
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked}:
+            raise ModuleNotFoundError(f"blocked: {{name}}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+sys.argv = {argv}
+sys.path.insert(0, {folder!r})
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+BLOCKED = {
+    *("ray", "duckdb", "pydantic", "typer", "rich", "jinja2", "yaml", "optuna", "pandas", "scipy", "seaborn"),
+    *("matplotlib", "sklearn", "jax", "optax", "gradlaw_analysis", "gradlaw_studies"),
+}
+
+
+def lines(command: list[str]) -> list[dict[str, Any]]:
+    """What a script prints, each line parsed."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def alone(*argv: str) -> list[str]:
+    """A script in a Python that has torch, numpy, pyarrow and safetensors alone."""
+    argv = (str(FOLDER / argv[0]), *argv[1:])
+    return [sys.executable, "-c", ALONE.format(blocked=BLOCKED, argv=list(argv), folder=str(FOLDER))]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
+def test_gpu_tells_that_there_is_none_with_torch_alone() -> None:
+    (line,) = lines(alone("gpu.py"))
+    assert (line["benchmark"], line["device"]) == ("gpu", None)
+    assert "no CUDA device" in line["skipped"]
+
+
+@pytest.mark.slow
+def test_gpu_measures_with_torch_alone() -> None:
+    how = ("--device", "cpu", "--quick", "--case", CASE, "--case", "digits_1", "--width", "2")
+    floor, *measured = lines(alone("gpu.py", *how))
+    assert floor["arm"] == "floor"
+    assert [(line["case"], line["arm"], line["width"]) for line in measured] == [
+        (CASE, "torch_optim", 1),  # and no digits, which scikit-learn holds
+        (CASE, "vmap_eager", 2),
+        (CASE, "gradlaw", 2),
+    ]
+    for line in measured:
+        trials_per_s = 1e3 / line["ms_per_trial_step"] / 1000
+        assert line["trials_per_s"] == pytest.approx(trials_per_s, rel=0.01, abs=1e-3)
+        assert line["matmul_share"] > 0
+
+
+@pytest.mark.slow
+def test_packing_prints_a_line_an_arm() -> None:
+    pytest.importorskip("jax")
+    command = [sys.executable, str(FOLDER / "packing.py"), "--quick", "--case", CASE, "--width", "2"]
+    found = {line["arm"]: line for line in lines([*command, "--repeats", "1"])}
+    assert list(found) == ["floor", "torch_optim", "vmap_eager", "jax", "gradlaw"]
+    for arm, line in found.items():
+        assert (line["benchmark"], line["case"]) == ("packing", CASE)
+        assert line["ms_per_trial_step"] > 0
+        assert {"machine", "versions", "date"} <= set(line)
+        if arm != "floor":
+            assert line["width"] == (1 if arm == "torch_optim" else 2)
+            assert line["min"] <= line["ms_per_trial_step"]
+    assert set(found["gradlaw"]["times_as_long"]) == {"torch_optim", "vmap_eager", "jax"}
+
+
+def test_packing_names_the_cases_there_are() -> None:
+    command = [sys.executable, str(FOLDER / "packing.py"), "--case", "modular"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    assert CASE in done.stderr
+
+
+@pytest.fixture
+def race(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module that lets arms take turns, imported as the scripts do."""
+    monkeypatch.syspath_prepend(FOLDER)
+    return __import__("_race")
+
+
+@pytest.mark.parametrize("case", [CASE, "digits_32"])
+def test_arms_with_other_losses_are_not_compared(
+    race: Any, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = __import__("_cases").CASES[case]
+    arms = ("torch_optim", "vmap_eager")
+    race.check(chosen, arms, "cpu")
+    vmap_eager = race.VmapEager
+    monkeypatch.setattr(vmap_eager, "trace", lambda self, steps: np.full((steps, 2), 1.0))
+    with pytest.raises(SystemExit, match="vmap_eager gather: losses differ"):
+        race.check(chosen, arms, "cpu")
+
+
+def test_floor_counts_flops_as_a_profiler_does(race: Any) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    cases, arms = __import__("_cases"), __import__("_arms")
+    for name in (CASE, "modular_addition_23_64", "digits_32"):
+        case = cases.CASES[name]
+        problem = cases.make_problem(case, [0])
+        arm = arms.TorchOptim(problem, "default+eager+gather")
+        with FlopCounterMode(display=False) as counter:
+            arm.advance(1)
+        assert counter.get_total_flops() == cases.work_of(case).matmul_flops
