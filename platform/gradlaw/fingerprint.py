@@ -34,8 +34,12 @@ def encode(value: object) -> str:
     >>> encode({"lr": 0.5, "batch_size": 32})
     '{"batch_size":i32,"lr":f0x1.0000000000000p-1}'
     """
-    if value is None or isinstance(value, (bool, str)):
-        return _encode_atom(value)
+    if isinstance(value, str):
+        return _encode_text(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, Enum):
         return encode(value.value)
     if type(value) is int:
@@ -56,18 +60,14 @@ def encode(value: object) -> str:
     raise EncodingError(msg)
 
 
-def _encode_atom(value: bool | str | None) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        msg = f"no stable encoding for the text {value!r}: {error.reason}"
-        raise EncodingError(msg) from error
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+def _encode_text(value: str) -> str:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            msg = f"no stable encoding for the text {value!r}: {error.reason}"
+            raise EncodingError(msg) from error
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _encode_float(value: float) -> str:
@@ -82,7 +82,7 @@ def _encode_mapping(value: Mapping[Any, object]) -> str:
         if not isinstance(key, str):
             msg = f"no stable encoding for the mapping key {key!r}; allowed: str"
             raise EncodingError(msg)
-    return "{" + ",".join(f"{_encode_atom(key)}:{encode(value[key])}" for key in sorted(value)) + "}"
+    return "{" + ",".join(f"{_encode_text(key)}:{encode(value[key])}" for key in sorted(value)) + "}"
 
 
 def encode_around(value: Mapping[str, object], gaps: Collection[str]) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ def encode_around(value: Mapping[str, object], gaps: Collection[str]) -> tuple[s
     """
     parts, text = [], "{"
     for number, key in enumerate(sorted({*value, *gaps})):
-        text += f"{',' if number else ''}{_encode_atom(key)}:"
+        text += f"{',' if number else ''}{_encode_text(key)}:"
         if key in gaps:
             parts.append(text)
             text = ""

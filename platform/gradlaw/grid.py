@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice, product
+from itertools import cycle, islice, product
 from typing import NamedTuple, TypeVar
 
 from gradlaw.errors import ConfigurationError
@@ -25,7 +25,7 @@ from gradlaw.rule import Rule
 from gradlaw.schedules import Schedule
 from gradlaw.study import Grid
 from gradlaw.task import Task
-from gradlaw.trial import Configuration, Trial
+from gradlaw.trial import Family, Trial
 
 Values = Mapping[str, Scalar]
 Key = tuple[Scalar, ...]
@@ -42,12 +42,20 @@ class Arm(NamedTuple):
     steps: int
 
 
-class Place(NamedTuple):
-    """One trial of a grid, before it is known with which others it shares a budget."""
+class _Encoded(NamedTuple):
+    """An arm, ready for its seeds: what it shares with others, and its values off their defaults."""
 
-    configuration: Configuration
+    family: Family
     values: Values
-    seed: int
+    changed: Values
+    text: str
+
+    def trial(self, seed: int, cohort: str = "") -> Trial:
+        return self.family.trial(self.changed, self.text, seed, cohort)
+
+
+_Place = tuple[_Encoded, int]
+"""An arm and a seed: one trial."""
 
 
 @dataclass
@@ -181,27 +189,25 @@ class _GridExpansion:
         assert isinstance(task, Task)
         return task
 
-    def _configuration(self, arm: Arm, data_digest: str) -> Configuration:
-        grid, defaults = self._grid, self._defaults
-        changed = {name: value for name, value in arm.values.items() if value != defaults[name]}
+    def _family(self, steps: int, data_digest: str) -> Family:
+        grid = self._grid
         if is_measurement(grid.task):
-            trial = Trial(
-                task=_versioned(grid.task), hyperparameters=changed, seed=0, data_digest=data_digest
-            )
-        else:
-            target = grid.target and replace(grid.target, value=float(grid.target.value))
-            trial = Trial(
+            task = _versioned(grid.task)
+            return Family(Trial(task=task, hyperparameters={}, seed=0, data_digest=data_digest))
+        target = grid.target and replace(grid.target, value=float(grid.target.value))
+        return Family(
+            Trial(
                 task=_versioned(grid.task),
                 rule=_versioned(grid.rule),
                 schedule=_versioned(grid.schedule),
-                hyperparameters=changed,
+                hyperparameters={},
                 seed=0,
-                steps=arm.steps,
+                steps=steps,
                 dtype=grid.dtype,
                 data_digest=data_digest,
                 target=encode(target) if target else "",
             )
-        return Configuration(trial)
+        )
 
     def packs(self, study: str, seeds: Sequence[int]) -> Iterator[Pack]:
         """Members grouped by program, seeds outermost, cut at the grid's width."""
@@ -215,26 +221,26 @@ class _GridExpansion:
             while part := list(islice(places, self._grid.pack_width)):
                 yield self._pack(study, program, part)
 
-    def _places(self, arms: Iterable[Arm], seeds: Iterable[int], data_digest: str) -> Iterator[Place]:
-        configured = [(self._configuration(arm, data_digest), arm.values) for arm in arms]
-        return (Place(*pair, seed) for seed in seeds for pair in configured)
+    def _places(self, arms: Sequence[Arm], seeds: Sequence[int], data_digest: str) -> Iterator[_Place]:
+        families = {steps: self._family(steps, data_digest) for steps in {arm.steps for arm in arms}}
+        defaults = self._defaults
+        encoded = []
+        for values, steps in arms:
+            changed = {name: value for name, value in values.items() if value != defaults[name]}
+            encoded.append(_Encoded(families[steps], values, changed, encode(changed)))
+        return ((arm, seed) for seed in seeds for arm in encoded)
 
-    def _pack(self, study: str, program: Program, places: Sequence[Place]) -> Pack:
-        trials = [place.configuration.trial(place.seed) for place in places]
+    def _pack(self, study: str, program: Program, places: Sequence[_Place]) -> Pack:
+        trials = [arm.trial(seed) for arm, seed in places]
         if self._grid.halving:
             cohort = digest([self._grid.halving, sorted(trial.trial_id for trial in trials)])
-            trials = [place.configuration.trial(place.seed, cohort) for place in places]
+            trials = [arm.trial(seed, cohort) for arm, seed in places]
         probes = [probe.digest for probe in program.probes] if isinstance(program, Training) else []
         return Pack(
             pack_id=digest([[trial.trial_id for trial in trials], probes], length=16),
             study=study,
             program=program,
-            members=tuple(
-                [
-                    Member(trial=trial, hyperparameters=place.values)
-                    for trial, place in zip(trials, places, strict=True)
-                ]
-            ),
+            members=tuple([_member(trial, arm) for trial, (arm, _) in zip(trials, places, strict=True)]),
         )
 
     def skipped(self, seeds: Sequence[int]) -> Iterator[tuple[Member, str]]:
@@ -242,11 +248,14 @@ class _GridExpansion:
 
         Its identity leaves out the data, so that it is never taken for a trial that ran.
         """
-        reasons = [reason for _, reason in self._skips]
+        reasons = cycle([reason for _, reason in self._skips])
         places = self._places([arm for arm, _ in self._skips], seeds, "skipped")
-        for number, place in enumerate(places):
-            trial = place.configuration.trial(place.seed)
-            yield Member(trial=trial, hyperparameters=place.values), reasons[number % len(reasons)]
+        for (arm, seed), reason in zip(places, reasons, strict=False):
+            yield _member(arm.trial(seed), arm), reason
+
+
+def _member(trial: Trial, arm: _Encoded) -> Member:
+    return Member(trial=trial, hyperparameters=arm.values)
 
 
 def _versioned(part: Task | type[Task | Measurement | Rule | Schedule]) -> str:

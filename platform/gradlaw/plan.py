@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
@@ -95,7 +97,8 @@ def make_plan(
             faults.append(f"seeds: got {num_seeds}, allowed >= 1")
         grids, settings, wrong = _override(chosen.grids, dict(overrides or {}))
         faults += wrong
-        packs, skipped = expand(study.name, grids, seed_range)
+        with _no_collection():
+            packs, skipped = expand(study.name, grids, seed_range)
     kind = _kind(chosen, explore=explore, varied=bool(settings))
     trial_ids = sorted(_trial_ids(packs, skipped))
     _refuse_duplicates(trial_ids)
@@ -111,6 +114,18 @@ def make_plan(
         packs=tuple(packs),
         skipped=tuple(skipped),
     )
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No search for garbage: of the millions of parts of a plan none is, and searching takes a third more."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _kind(preset: Preset, *, explore: bool, varied: bool) -> PlanKind:

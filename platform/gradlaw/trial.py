@@ -74,33 +74,40 @@ class Trial:
     def trial_id(self) -> str:
         """Twenty hexadecimal digits: the digest of all that the trial names."""
         if not self._id:
-            fields = _without_seed(self) | {"seed": self.seed}
-            object.__setattr__(self, "_id", digest(fields, length=ID_LENGTH))
+            object.__setattr__(self, "_id", digest(_fields(self), length=ID_LENGTH))
         return self._id
 
 
-class Configuration:
-    """All of a trial but its seed and cohort, encoded once: each further trial costs one hash.
+class Family:
+    """Trials that differ in hyperparameters, seed and cohort alone: what they share is encoded once.
 
     Args:
-        trial: Any trial of the configuration; in no cohort.
+        trial: Any trial of the family.
     """
 
-    __slots__ = ("_end", "_start", "_trial")
-
     def __init__(self, trial: Trial) -> None:
-        assert not trial.cohort
-        self._trial = trial
-        self._start, self._end = encode_around(_without_seed(trial), ["seed"])
+        self._like = trial
+        rest = {name: value for name, value in _fields(trial).items() if name not in _VARYING}
+        self._alone = encode_around(rest, _VARYING[1:])
+        self._shared = encode_around(rest, _VARYING)
 
-    def trial(self, seed: int, cohort: str = "") -> Trial:
-        """The trial of a seed, in a cohort if one is named; equal to one made from scratch."""
-        like = self._trial
+    def trial(
+        self, hyperparameters: Mapping[str, Scalar], encoded: str, seed: int, cohort: str = ""
+    ) -> Trial:
+        """One trial, equal to one made from scratch; much faster made.
+
+        Args:
+            hyperparameters: As of :class:`Trial`.
+            encoded: Their encoding, made once for all seeds.
+            seed: As of :class:`Trial`.
+            cohort: As of :class:`Trial`.
+        """
+        like = self._like
         trial = Trial(
             task=like.task,
             rule=like.rule,
             schedule=like.schedule,
-            hyperparameters=like.hyperparameters,
+            hyperparameters=hyperparameters,
             seed=seed,
             steps=like.steps,
             dtype=like.dtype,
@@ -108,20 +115,27 @@ class Configuration:
             target=like.target,
             cohort=cohort,
         )
-        text = f"{self._start}i{seed}{self._end}"
         if cohort:
-            text = f'{{"cohort":{encode(cohort)},{text[1:]}'  # in order, it is the first of all names
+            start, first, second, end = self._shared
+            text = f"{start}{encode(cohort)}{first}{encoded}{second}i{seed}{end}"
+        else:
+            start, second, end = self._alone
+            text = f"{start}{encoded}{second}i{seed}{end}"
         object.__setattr__(trial, "_id", digest_of_text(text, length=ID_LENGTH))
         return trial
 
 
-def _without_seed(trial: Trial) -> dict[str, object]:
-    """What identifies a trial, but for its seed."""
+_VARYING = ("cohort", "hyperparameters", "seed")
+
+
+def _fields(trial: Trial) -> dict[str, object]:
+    """What identifies a trial."""
     named = {
         "task": trial.task,
         "rule": trial.rule,
         "schedule": trial.schedule,
         "hyperparameters": dict(trial.hyperparameters),
+        "seed": trial.seed,
         "steps": trial.steps,
         "dtype": trial.dtype,
         "data_digest": trial.data_digest,
