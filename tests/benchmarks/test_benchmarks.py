@@ -15,14 +15,15 @@ import torch
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 CASE = "modular_addition_7_32"
 ALONE = """
-import importlib.abc, runpy, sys
+import runpy, sys
+from importlib.machinery import PathFinder
 
-class Refuse(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {blocked}:
-            raise ModuleNotFoundError(f"blocked: {{name}}", name=name)
+class Bare(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] in {blocked} else super().find_spec(name, path, target)
 
-sys.meta_path.insert(0, Refuse())
+sys.meta_path[sys.meta_path.index(PathFinder)] = Bare
 sys.argv = {argv}
 sys.path.insert(0, {folder!r})
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -44,6 +45,13 @@ def alone(*argv: str) -> list[str]:
     """A script in a Python that has torch, numpy, pyarrow and safetensors alone."""
     argv = (str(FOLDER / argv[0]), *argv[1:])
     return [sys.executable, "-c", ALONE.format(blocked=BLOCKED, argv=list(argv), folder=str(FOLDER))]
+
+
+def test_what_is_blocked_is_not_there() -> None:
+    code = ALONE.format(blocked=BLOCKED, argv=[""], folder=str(FOLDER)).rpartition("runpy.run")[0]
+    asked = f"from importlib.util import find_spec; print([n for n in {sorted(BLOCKED)} if find_spec(n)])"
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{asked}"], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
