@@ -1,10 +1,26 @@
 """Learning-rate schedules: pure functions of step and hyperparameters, for one trial.
 
-A step ``t`` counts from 0. Every function works on 0-d tensors, so a pack runs it once for all members.
+    t                 step, from 0
+    T = steps         the trial's number of steps: 0 .. T - 1 are trained
+    W = warmup_steps  steps of linear warm-up
+
+Warm-up: lr(t) = lr (t + 1) / W for t < W, so that no step is lost at lr 0 and step W - 1 has the whole lr
+(Goyal et al. 1706.02677, section 2.2). From t = W on a decay counts steps since the warm-up, s = t - W, as if
+training began there: lr(W) = lr, and without warm-up lr(t) is that of ``torch.optim.lr_scheduler`` after t of
+its steps. A decay with a horizon reaches its end at t = T, one step after the last that is trained.
+
+    linear_warmup         lr
+    linear_decay          lr (1 - (1 - final_share) x),                        x = s / (T - W)
+    cosine_decay          lr (final_share + (1 - final_share) (1 + cos(pi x)) / 2)
+    inverse_sqrt_decay    lr sqrt(timescale / (timescale + s))
+    step_decay            lr decay_factor^floor(s / decay_every)
+
+Every function works on scalar tensors in the dtype of ``lr``, so a pack runs it once for all members.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
@@ -13,6 +29,15 @@ import torch
 from torch import Tensor
 
 from gradlaw.hyperparameter import Hyperparameter, Scalar
+
+WARMUP = Hyperparameter(name="warmup_steps", default=0, low=0, doc="steps to the peak lr")
+FINAL_SHARE = Hyperparameter(
+    name="final_share",
+    default=0.0,
+    low=0.0,
+    high=1.0,
+    doc="lr at the end as a share of the peak; torch's eta_min is 0",
+)
 
 
 class Schedule(ABC):
@@ -24,7 +49,10 @@ class Schedule(ABC):
 
     @abstractmethod
     def lr(self, t: Tensor, hp: Mapping[str, Tensor]) -> Tensor:
-        """The lr at step ``t`` (scalar int64) from the trial's hyperparameters (scalars, ``lr`` the peak)."""
+        """The lr at step ``t`` (scalar int64) from the trial's hyperparameters.
+
+        They are scalars, ``lr`` the peak; with them is ``steps``, the trial's number of steps.
+        """
 
     def faults(self, hp: Mapping[str, Scalar], steps: int) -> list[str]:
         """What is impossible in one trial's schedule, a line a fault; none by default."""
@@ -43,15 +71,25 @@ class Constant(Schedule):
 
 
 class LinearWarmup(Schedule):
-    """lr(t) = lr * min(1, (t + 1) / warmup_steps), and lr without warm-up (Goyal et al. 1706.02677, 2.2)."""
+    """lr(t) = lr * min(1, (t + 1) / warmup_steps), and lr without warm-up (Goyal et al. 1706.02677, 2.2).
+
+    A decay is a subclass that says which share of lr is left.
+    """
 
     name = "linear_warmup"
-    hyperparameters = (Hyperparameter(name="warmup_steps", default=0, low=0, doc="steps to the peak lr"),)
+    hyperparameters: ClassVar[tuple[Hyperparameter, ...]] = (WARMUP,)
 
     def lr(self, t: Tensor, hp: Mapping[str, Tensor]) -> Tensor:
-        dtype = hp["lr"].dtype  # whole numbers would divide in float32, whatever the trial's dtype
-        share = (t + 1).to(dtype) / torch.clamp(hp["warmup_steps"], min=1).to(dtype)
-        return hp["lr"] * torch.clamp(share, max=1.0)
+        dtype, warmup = hp["lr"].dtype, hp["warmup_steps"]
+        # whole numbers would divide in float32, whatever the trial's dtype
+        warming = (t + 1).to(dtype) / torch.clamp(warmup, min=1).to(dtype)
+        decayed = self.share(torch.clamp(t - warmup, min=0), hp)
+        return hp["lr"] * torch.where(t < warmup, warming, decayed)
+
+    def share(self, since: Tensor, hp: Mapping[str, Tensor]) -> Tensor:
+        """The share of lr left ``since`` steps after warm-up (scalar int64, >= 0); all of it by default."""
+        del since
+        return torch.ones_like(hp["lr"])
 
     def faults(self, hp: Mapping[str, Scalar], steps: int) -> list[str]:
         warmup = hp["warmup_steps"]
@@ -62,4 +100,89 @@ class LinearWarmup(Schedule):
         return []
 
 
-SCHEDULES: dict[str, type[Schedule]] = {item.name: item for item in (Constant, LinearWarmup)}
+class LinearDecay(LinearWarmup):
+    """Warm-up, then a straight line to ``final_share * lr`` (Devlin et al. 1810.04805, appendix A.2)."""
+
+    name = "linear_decay"
+    hyperparameters = (WARMUP, FINAL_SHARE)
+
+    def share(self, since: Tensor, hp: Mapping[str, Tensor]) -> Tensor:
+        return 1.0 - (1.0 - hp["final_share"]) * _progress(since, hp)
+
+
+class CosineDecay(LinearWarmup):
+    """Warm-up, then half a cosine to ``final_share * lr`` (Loshchilov and Hutter 1608.03983, equation 5)."""
+
+    name = "cosine_decay"
+    hyperparameters = (WARMUP, FINAL_SHARE)
+
+    def share(self, since: Tensor, hp: Mapping[str, Tensor]) -> Tensor:
+        fallen = 0.5 * (1.0 - torch.cos(math.pi * _progress(since, hp)))
+        return 1.0 - (1.0 - hp["final_share"]) * fallen
+
+
+class InverseSqrtDecay(LinearWarmup):
+    """Warm-up, then 1 / sqrt of the steps, halved ``3 * timescale`` steps after warm-up; no horizon.
+
+    With ``timescale`` = ``warmup_steps`` it is the schedule of Vaswani et al. 1706.03762, equation 3, one
+    step late; a timescale of its own is that of Zhai et al. 2106.04560.
+    """
+
+    name = "inverse_sqrt_decay"
+    hyperparameters = (
+        WARMUP,
+        Hyperparameter(name="timescale", default=10_000, low=1, doc="steps; default of 2106.04560"),
+    )
+
+    def share(self, since: Tensor, hp: Mapping[str, Tensor]) -> Tensor:
+        timescale = hp["timescale"].to(hp["lr"].dtype)
+        return torch.sqrt(timescale / (timescale + since))
+
+
+class StepDecay(LinearWarmup):
+    """Warm-up, then lr times ``decay_factor`` every ``decay_every`` steps (He et al. 1512.03385, 3.4)."""
+
+    name = "step_decay"
+    hyperparameters = (
+        WARMUP,
+        Hyperparameter(
+            name="decay_every", default=0, low=0, doc="steps from decay to decay, to be given: >= 1"
+        ),
+        Hyperparameter(
+            name="decay_factor",
+            default=0.1,
+            low=0.0,
+            low_open=True,
+            high=1.0,
+            doc="of one decay; default of torch.optim.lr_scheduler.StepLR's gamma, and of 1512.03385",
+        ),
+    )
+
+    def share(self, since: Tensor, hp: Mapping[str, Tensor]) -> Tensor:
+        every = torch.clamp(hp["decay_every"], min=1)
+        return hp["decay_factor"] ** torch.div(since, every, rounding_mode="floor")
+
+    def faults(self, hp: Mapping[str, Scalar], steps: int) -> list[str]:
+        faults = super().faults(hp, steps)
+        if hp["decay_every"] == 0:
+            faults.append("decay_every: got 0, allowed >= 1 (steps from decay to decay; it has no default)")
+        return faults
+
+
+def _progress(since: Tensor, hp: Mapping[str, Tensor]) -> Tensor:
+    """The share of the decay behind, 0 .. 1; members that ended earlier stay at 1."""
+    dtype = hp["lr"].dtype
+    horizon = torch.clamp(hp["steps"] - hp["warmup_steps"], min=1)
+    return torch.clamp(since.to(dtype) / horizon.to(dtype), max=1.0)
+
+
+_SHIPPED: tuple[type[Schedule], ...] = (
+    Constant,
+    LinearWarmup,
+    LinearDecay,
+    CosineDecay,
+    InverseSqrtDecay,
+    StepDecay,
+)
+
+SCHEDULES: dict[str, type[Schedule]] = {schedule.name: schedule for schedule in _SHIPPED}
