@@ -18,7 +18,7 @@ from gradlaw.probes.preconditioned_sharpness import PreconditionedSharpness
 from gradlaw.probes.sharpness import Sharpness
 from gradlaw.random import streams_of
 from gradlaw.rule import Hyper
-from gradlaw.rules import SGD
+from gradlaw.rules import SGD, Adam
 from gradlaw.task import Params, Pytree, Taps
 from gradlaw.tasks.digits import DigitsMLPBatchNorm
 from gradlaw.tasks.modular_addition import ModularAddition
@@ -214,6 +214,32 @@ def test_preconditioned_sharpness(train: Callable[..., Any], weights: Any) -> No
             H = _dense(task, path[step], {}, 0).numpy()
             exact = np.linalg.eigvals(H / diagonal[:, None]).real.max()
             np.testing.assert_allclose(column[step], exact, rtol=1e-9)
+
+
+@pytest.mark.parametrize("beta2", [0.9, 0.999])
+def test_preconditioned_sharpness_of_adam(train: Callable[..., Any], weights: Any, beta2: float) -> None:
+    """P of 2207.14484 from the state of torch.optim.Adam on the same path, the Hessian dense."""
+    task, steps = ModularAddition(modulus=5, width=3), 5
+    arms = tuple(
+        {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": 1e-4} for lr, beta1 in ((0.02, 0.9), (0.1, 0.5))
+    )
+    probes = (PreconditionedSharpness(num_iterations=60), weights())
+    trained = train(task, Adam(), arms, steps=steps, log_every=steps, probes=probes)
+    batch = task.batch(task.split(streams_of(0)).train, streams_of(0))
+    for member, arm in enumerate(arms):
+        params = {name: part.requires_grad_() for name, part in task.init(streams_of(0))[0].items()}
+        betas = (arm["beta1"], arm["beta2"])
+        optimizer = torch.optim.Adam(params.values(), lr=arm["lr"], betas=betas, eps=arm["eps"])
+        for _ in range(steps):
+            optimizer.zero_grad()
+            task.loss(params, {}, batch, None, Taps()).loss.backward()
+            optimizer.step()
+        squares = [optimizer.state[part]["exp_avg_sq"].reshape(-1) for part in params.values()]
+        second = torch.cat(squares).numpy() / (1.0 - betas[1] ** steps)
+        diagonal = (1.0 - betas[0] ** steps) * (np.sqrt(second) + arm["eps"])
+        H = _dense(task, trained.weights(member), {}, 0).numpy()
+        exact = np.linalg.eigvals(H / diagonal[:, None]).real.max()
+        np.testing.assert_allclose(trained.metrics(member, "preconditioned_sharpness")[-1], exact, rtol=1e-8)
 
 
 def test_a_rule_without_a_preconditioner_is_refused(train: Callable[..., Any], least_squares: Any) -> None:

@@ -87,15 +87,16 @@ def largest_of_tridiagonal(diagonal: Tensor, beside: Tensor) -> TopPair:
     zero = diagonal.new_zeros(1)
     radius = torch.cat((zero, beside.abs())) + torch.cat((beside.abs(), zero))
     lowest = (diagonal - radius).min()
+    one = torch.eye(diagonal.shape[0], dtype=diagonal.dtype, device=diagonal.device)
     # the smallest number keeps a matrix that is a multiple of the identity from vanishing
-    shifted = torch.diag_embed(diagonal - lowest + info.tiny)
+    power = one * (diagonal - lowest + info.tiny)
     if beside.shape[0]:
-        shifted = shifted + torch.diag_embed(beside, 1) + torch.diag_embed(beside, -1)
-    power = shifted / shifted.diagonal().sum()
-    for _ in range(math.ceil(-math.log2(info.eps)) + 1):
-        squared = power @ power
-        power = squared / squared.diagonal().sum()
-    column = power.index_select(1, power.diagonal().argmax().reshape(1))[:, 0]
+        power = power + torch.diag_embed(beside, 1) + torch.diag_embed(beside, -1)
+    for _ in range(math.ceil((2 - math.log2(info.eps)) / 3)):  # the trace, between 1 and k^-8, stays in range
+        power = power / (one * power).sum()
+        for _ in range(3):
+            power = power @ power
+    column = power.index_select(1, (one * power).sum(dim=0).argmax().reshape(1))[:, 0]
     vector = column / vector_norm(column)
     value = (diagonal * vector**2).sum() + 2.0 * (beside * vector[1:] * vector[:-1]).sum()
     return TopPair(value, vector)
