@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from gradlaw.fingerprint import digest
-from gradlaw.pack import Member, Pack, probe_digests, program_source
+from gradlaw.pack import Member, Pack, Training, probe_digests, program_source
 from gradlaw.plan import Plan
+from gradlaw.store.plans import PlannedTrial
 from gradlaw.store.winners import TrialStatus
 from gradlaw.trial import FINAL, MAX_ATTEMPTS, State
 
@@ -15,11 +16,22 @@ Index = Mapping[str, TrialStatus]
 """What the store knows of each trial, by id."""
 
 
+def planned_trials(plan: Plan) -> Iterator[PlannedTrial]:
+    """Every trial of a plan with the probes asked of it, skipped ones last."""
+    for pack in plan.packs:
+        probes = tuple(probe_digests(pack.program))
+        for member in pack.members:
+            yield PlannedTrial(member.trial.trial_id, member.trial.seed, probes)
+    for member, _ in plan.skipped:
+        yield PlannedTrial(member.trial.trial_id, member.trial.seed)
+
+
 def missing_packs(plan: Plan, index: Index, *, retry_failed: bool = False) -> tuple[Pack, ...]:
     """The packs that still have something to run, each with only the members it lacks.
 
     A trial is held if it has a final state and was measured with every probe its program asks for. The
-    last attempt at a trial is made alone, so that it does not fail for a neighbour's fault.
+    last attempt at a trial is made alone, so that it does not fail for a neighbour's fault. Trials that share
+    a budget run together or not at all.
     """
     return tuple(
         part
@@ -44,9 +56,15 @@ def changed_source(plan: Plan, index: Index) -> int:
     return num_changed
 
 
+def _shares_budget(pack: Pack) -> bool:
+    return isinstance(pack.program, Training) and pack.program.halving is not None
+
+
 def _lacking(pack: Pack, index: Index, *, retry_failed: bool) -> Pack:
     asked = probe_digests(pack.program)
     lacking = [item for item in pack.members if not _held(item, index, asked, retry_failed=retry_failed)]
+    if len(lacking) == len(pack.members) or (lacking and _shares_budget(pack)):
+        return pack
     return replace(pack, members=tuple(lacking))
 
 
@@ -56,19 +74,20 @@ def _held(member: Member, index: Index, asked: set[str], *, retry_failed: bool) 
         return False
     if entry.state is State.FAILED:
         return not retry_failed
-    return asked <= set(entry.probes)
+    return asked <= entry.probes
 
 
 def _apart(pack: Pack, index: Index) -> Iterator[Pack]:
     """The pack without the members that have one attempt left, then each of those in a pack of its own."""
-    failed = failed_attempts(pack.members, index)
-    last = [item for item in pack.members if failed.get(item.trial.trial_id, 0) >= MAX_ATTEMPTS - 1]
-    if len(pack.members) == 1:
+    if len(pack.members) == 1 or _shares_budget(pack):
         yield pack
         return
-    together = tuple(item for item in pack.members if item not in last)
+    failed = failed_attempts(pack.members, index)
+    last = {trial_id for trial_id, number in failed.items() if number >= MAX_ATTEMPTS - 1}
+    together = tuple(item for item in pack.members if item.trial.trial_id not in last)
     if together:
-        yield replace(pack, members=together)
-    for member in last:
-        pack_id = digest(["alone", pack.pack_id, member.trial.trial_id])
-        yield replace(pack, pack_id=pack_id, members=(member,))
+        yield pack if not last else replace(pack, members=together)
+    for member in pack.members:
+        if member.trial.trial_id in last:
+            pack_id = digest(["alone", pack.pack_id, member.trial.trial_id])
+            yield replace(pack, pack_id=pack_id, members=(member,))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 
@@ -18,11 +18,11 @@ from gradlaw.fingerprint import digest
 from gradlaw.launch import make_launcher
 from gradlaw.launch.base import Launcher, Order, Report
 from gradlaw.launch.worker import commit_unrun
-from gradlaw.pack import Pack, probe_digests
-from gradlaw.pending import Index, changed_source, failed_attempts, missing_packs
+from gradlaw.pack import Pack
+from gradlaw.pending import Index, changed_source, failed_attempts, missing_packs, planned_trials
 from gradlaw.plan import PlanKind
 from gradlaw.planned import Planned, plan_study
-from gradlaw.store.plans import PlannedTrial, PlanRecord
+from gradlaw.store.plans import PlanRecord
 from gradlaw.store.store import Store
 from gradlaw.tally import RunProgress, Tally
 from gradlaw.trial import FINAL, MAX_ATTEMPTS, State
@@ -134,6 +134,33 @@ def run(
     return _Run(planned, Store.create(store), launcher, options).go()
 
 
+class _Orders(Sequence[Order]):
+    """The orders of packs, each made when it is asked for: a million packs are no million orders."""
+
+    def __init__(self, packs: Sequence[Pack], options: RunOptions, store: str, index: Index) -> None:
+        self._packs, self._options, self._store, self._index = packs, options, store, index
+
+    def __len__(self) -> int:
+        return len(self._packs)
+
+    @overload
+    def __getitem__(self, at: int) -> Order: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Order]: ...
+    def __getitem__(self, at: int | slice) -> Order | Sequence[Order]:
+        pack = self._packs[at]
+        if not isinstance(pack, Pack):
+            return _Orders(pack, self._options, self._store, self._index)
+        return Order(
+            pack=pack,
+            store=self._store,
+            device=self._options.device,
+            flush_s=self._options.flush_s,
+            time_limit_s=self._options.time_limit_s,
+            attempts=failed_attempts(pack.members, self._index),
+        )
+
+
 class _Run:
     """One run of one plan on one store."""
 
@@ -141,14 +168,14 @@ class _Run:
         self._folder, self._plan, self._store = planned.folder, planned.plan, store
         self._notes = planned.notes
         self._launcher, self._options = launcher, options
-        self._ids = {member.trial.trial_id for member in planned.plan.members}
+        self._probes = {trial.trial_id: trial.probes for trial in planned_trials(planned.plan)}
         self._started = time.perf_counter()
-        self._tally = Tally(len(self._ids))
+        self._tally = Tally(len(self._probes))
 
     def go(self) -> RunSummary:
         index = self._index()
         self._lock(index)
-        self._store.write_plan(self._plan_record(), self._planned_trials())
+        self._store.write_plan(self._plan_record(), planned_trials(self._plan))
         self._commit_skipped(index)
         retry_failed = self._options.retry_failed
         pending = missing_packs(self._plan, index, retry_failed=retry_failed)
@@ -179,7 +206,7 @@ class _Run:
                 "plan_id": self._plan.plan_id,
                 "created_at": provenance.utc_now().isoformat(),
                 "git_commit": provenance.git_commit(),
-                "before_data": not any(trial_id in index for trial_id in self._ids),
+                "before_data": not any(trial_id in index for trial_id in self._probes),
             },
         )
 
@@ -201,16 +228,8 @@ class _Run:
     def _claims(self) -> list[Document]:
         return [claim_document(claim, self._folder.sql) for claim in self._folder.claims]
 
-    def _planned_trials(self) -> Iterator[PlannedTrial]:
-        for pack in self._plan.packs:
-            probes = tuple(probe_digests(pack.program))
-            for member in pack.members:
-                yield PlannedTrial(trial_id=member.trial.trial_id, seed=member.trial.seed, probes=probes)
-        for member, _ in self._plan.skipped:
-            yield PlannedTrial(trial_id=member.trial.trial_id, seed=member.trial.seed)
-
     def _index(self) -> Index:
-        return self._store.index({trial.trial_id: trial.probes for trial in self._planned_trials()})
+        return self._store.index(self._probes)
 
     def _commit_skipped(self, index: Index) -> None:
         lacking = [pair for pair in self._plan.skipped if pair[0].trial.trial_id not in index]
@@ -229,17 +248,7 @@ class _Run:
         options = self._options
         self._tally.begin(packs)
         self._show()
-        orders = [
-            Order(
-                pack=pack,
-                store=str(self._store.path),
-                device=options.device,
-                flush_s=options.flush_s,
-                time_limit_s=options.time_limit_s,
-                attempts={} if fresh else failed_attempts(pack.members, index),
-            )
-            for pack in packs
-        ]
+        orders = _Orders(packs, options, str(self._store.path), {} if fresh else index)
         lost: dict[str, str] = {}
 
         def on_report(report: Report) -> None:
@@ -274,19 +283,19 @@ class _Run:
             self._options.on_progress(self._tally.progress())
 
     def _tell(self, packs: Sequence[Pack], index: Index) -> None:
-        members = [member for pack in packs for member in pack.members]
+        num_to_run = sum(len(pack.members) for pack in packs)
         num_skipped = len(self._plan.skipped)
-        held = len(self._ids) - len(members) - num_skipped
+        held = len(self._probes) - num_to_run - num_skipped
         self._say(
-            f"plan {self._plan.plan_id}: {len(self._ids)} trials, {held} in the store, "
-            f"{len(members)} to run in {len(packs)} packs"
-            + (f", {num_skipped} skipped" if num_skipped else "")
+            f"plan {self._plan.plan_id}: {len(self._probes)} trials, {held} in the store, "
+            f"{num_to_run} to run in {len(packs)} packs" + (f", {num_skipped} skipped" if num_skipped else "")
         )
         for note in self._notes:
             self._say(note)
         again = sum(
             1
-            for member in members
+            for pack in packs
+            for member in pack.members
             if (entry := index.get(member.trial.trial_id)) and entry.state in FINAL - {State.FAILED}
         )
         if again:
@@ -305,11 +314,11 @@ class _Run:
             self._options.say(line)
 
     def _summary(self, index: Index) -> RunSummary:
-        states = Counter(str(index[trial_id].state) for trial_id in self._ids if trial_id in index)
+        states = Counter(str(index[trial_id].state) for trial_id in self._probes if trial_id in index)
         return RunSummary(
             plan_id=self._plan.plan_id,
             store=str(self._store.path),
-            trials_planned=len(self._ids),
+            trials_planned=len(self._probes),
             trials_run=self._tally.trials_done,
             states=dict(sorted(states.items())),
             wall_s=time.perf_counter() - self._started,

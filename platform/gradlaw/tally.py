@@ -56,14 +56,14 @@ class Tally:
 
     def begin(self, packs: Sequence[Pack]) -> None:
         """Packs are launched."""
-        members = [member for pack in packs for member in pack.members]
         self._running = {}
         self._pack_steps = {
             pack.pack_id: sum(member.trial.steps for member in pack.members) for pack in packs
         }
-        self._trials_held = self._trials_planned - self.trials_done - len(members)
+        num_trials = sum(len(pack.members) for pack in packs)
+        self._trials_held = self._trials_planned - self.trials_done - num_trials
         self._packs_planned = self._packs_done + len(packs)
-        self._steps_planned = self._steps_done + sum(member.trial.steps for member in members)
+        self._steps_planned = self._steps_done + sum(self._pack_steps.values())
 
     def add(self, report: Report) -> None:
         """Takes a report of a pack."""

@@ -18,7 +18,7 @@ from gradlaw.trial import RETRIABLE, State
 ORDER = """
 SELECT trial_id, pack_id, attempt FROM index_rows LEFT JOIN needed USING (trial_id)
 QUALIFY row_number() OVER (PARTITION BY trial_id ORDER BY
-    CASE WHEN state IN ('done', 'reached_target', 'diverged') THEN 0
+    CASE WHEN state IN ('done', 'reached_target', 'diverged', 'stopped') THEN 0
          WHEN state IN ('skipped', 'out_of_memory') THEN 1 WHEN state = 'failed' THEN 2 ELSE 3 END,
     len(list_intersect(CAST(probes AS JSON)::VARCHAR[], coalesce(asked, []))) DESC,
     json_array_length(probes) DESC, attempt, pack_id, study) = 1

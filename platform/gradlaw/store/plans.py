@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Literal
+from itertools import islice
+from typing import Literal, NamedTuple
 
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 
@@ -14,7 +15,7 @@ from gradlaw.errors import StoreError, UnknownNameError
 from gradlaw.hyperparameter import Scalar
 from gradlaw.store import paths
 from gradlaw.store.files import LocalFiles
-from gradlaw.store.parquet import read_bytes, to_bytes
+from gradlaw.store.parquet import ROW_GROUP_ROWS, read_bytes, to_bytes
 from gradlaw.store.resolve import SetAside
 from gradlaw.store.schema import to_utc
 
@@ -24,8 +25,7 @@ PLAN_SCHEMA = pa.schema(
 """Columns of a plan's rows; ``probes``: JSON, digests of the probes asked for."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlannedTrial:
+class PlannedTrial(NamedTuple):
     """One trial of a plan, and the digests of the probes that the plan asks of it."""
 
     trial_id: str
@@ -69,22 +69,24 @@ def write_plan(files: LocalFiles, plan: PlanRecord, trials: Iterable[PlannedTria
         StoreError: If there is one that cannot be read.
     """
     key = paths.plan(paths.check("plan_id", plan.plan_id, paths.PLAN))
-    rows = list(trials)
-    columns = [
-        [plan.plan_id] * len(rows),
-        [row.trial_id for row in rows],
-        [row.seed for row in rows],
-        [json.dumps(sorted(row.probes)) for row in rows],
-    ]
-    table = pa.Table.from_arrays(
-        [pa.array(column, item.type) for column, item in zip(columns, PLAN_SCHEMA, strict=True)],
-        schema=PLAN_SCHEMA,
-    )
+    rows = iter(trials)
+    tables = [PLAN_SCHEMA.empty_table()]
+    while chunk := list(islice(rows, ROW_GROUP_ROWS)):
+        tables.append(_rows(plan.plan_id, chunk))
+    table = pa.concat_tables(tables)
     document = asdict(plan) | {"created_at": to_utc(plan.created_at).isoformat()}
     if files.create(key, to_bytes(table, plan=document)):
         return True
     _read(files, key)
     return False
+
+
+def _rows(plan_id: str, trials: Sequence[PlannedTrial]) -> pa.Table:
+    ids, seeds, probes = zip(*trials, strict=True)
+    texts = {item: json.dumps(sorted(item)) for item in set(probes)}
+    columns = ([plan_id] * len(trials), ids, seeds, [texts[item] for item in probes])
+    arrays = [pa.array(column, item.type) for column, item in zip(columns, PLAN_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=PLAN_SCHEMA)
 
 
 def read_plans(files: LocalFiles) -> tuple[tuple[PlanRecord, ...], tuple[SetAside, ...]]:

@@ -107,7 +107,8 @@ class TrialIndex(Mapping[str, TrialStatus]):
         wins = winners(index, needed)
         won = index.filter(pa.array(wins))
         self._rows = {trial_id: row for row, trial_id in enumerate(won["trial_id"].to_pylist())}
-        self._states, self._state_codes = _coded(won["state"])
+        states, self._state_codes = _coded(won["state"])
+        self._states = [State(text) for text in states]
         self._probes, self._probe_codes = _coded(won["probes"])
         self._sources, self._source_codes = _coded(won["source_digest"])
         self._sets = [frozenset(json.loads(text)) for text in self._probes]
@@ -117,11 +118,18 @@ class TrialIndex(Mapping[str, TrialStatus]):
     def __getitem__(self, trial_id: str) -> TrialStatus:
         row = self._rows[trial_id]
         return TrialStatus(
-            State(self._states[self._state_codes[row]]),
+            self._states[self._state_codes[row]],
             self._attempts[trial_id],
             self._sets[self._probe_codes[row]],
             self._sources[self._source_codes[row]],
         )
+
+    def get(self, trial_id: str, default: Any = None) -> Any:
+        """As of any mapping, but without an exception for each trial that is not there."""
+        return self[trial_id] if trial_id in self._rows else default
+
+    def __contains__(self, trial_id: object) -> bool:
+        return trial_id in self._rows
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)
