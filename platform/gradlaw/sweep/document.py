@@ -152,10 +152,13 @@ class _Reader:
             return None
         self._seen.add(id(node))
         if isinstance(node, yaml.MappingNode) and kind == "map":
-            return Item(self.entries(node), line)
+            entries = self.entries(node)
+            return Item(entries, line) if entries or not node.value else None
         if isinstance(node, yaml.SequenceNode) and kind == "seq":
-            parts = [self.item(part, part.start_mark.line + 1) for part in node.value]
-            return Item(tuple(part for part in parts if part is not None), line)
+            # an aliased part says where its anchor is, which is before
+            parts = [self.item(part, max(line, part.start_mark.line + 1)) for part in node.value]
+            sound = tuple(part for part in parts if part is not None)
+            return Item(sound, line) if sound or not parts else None
         if isinstance(node, yaml.ScalarNode) and kind in _SCALARS:
             return self._scalar(node, kind, line)
         start = node.start_mark.line + 1
