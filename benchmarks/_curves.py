@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from gradlaw.launch.worker import trial_rows
 from gradlaw.pack import Pack
 from gradlaw.plan import make_plan
 from gradlaw.probe import Columns
-from gradlaw.probes import FullLoss, GradientNorm
+from gradlaw.probes.gradient_norm import GradientNorm
+from gradlaw.probes.losses import FullLoss
 from gradlaw.rules.adam import Adam
 from gradlaw.store.store import Store
 from gradlaw.store.trials import TrialRow
@@ -86,7 +87,7 @@ class Curves:
         ids = columns["trial_id"]
         kept = tuple(column for column in table.columns if column.name in ("step", *METRICS))
         table = Table(name=table.name, grain=table.grain, columns=kept)
-        members = np.array([self._position[trial_id] for trial_id in ids])
+        members = np.array([self._position[str(trial_id)] for trial_id in ids])
         rows = {column.name: np.asarray(columns[column.name]) for column in kept}
         self._chunks.append(_Chunk(table, members, isinstance(ids, Coded), rows))
 
@@ -99,36 +100,35 @@ class Curves:
 
     def copy(self, number: int) -> list[tuple[Table, Columns]]:
         """What the engine would hand to a recorder, under other trial ids."""
-        ids = np.array(self.trial_ids(number), dtype=object)
-        return [
-            (
-                chunk.table,
-                {
-                    "trial_id": Coded(chunk.members, ids) if chunk.coded else ids[chunk.members],
-                    **chunk.columns,
-                },
-            )
-            for chunk in self._chunks
-        ]
+        ids = self.trial_ids(number)
+        spelt = np.array(ids, dtype=object)
+        copied: list[tuple[Table, Columns]] = []
+        for chunk in self._chunks:
+            column = Coded(chunk.members, ids) if chunk.coded else spelt[chunk.members]
+            copied.append((chunk.table, {"trial_id": column, **chunk.columns}))
+        return copied
 
-    def rows(self, number: int, started_at: datetime) -> list[TrialRow]:
-        """The rows of ``trials`` of a copy, as a worker makes them."""
+    def rows(self, number: int) -> list[TrialRow]:
+        """The rows of ``trials`` of a copy."""
+        ids = self.trial_ids(number)
+        return [replace(row, trial_id=new) for row, new in zip(self._rows, ids, strict=True)]
+
+    @cached_property
+    def _rows(self) -> list[TrialRow]:
+        """As a worker makes them."""
         execution = Execution(device="cpu", mode="eager", width=self.num_trials, threads=1, dtype="float32")
-        steps = self._source.members[0].trial.steps
         results = [
             TrialResult(
-                trial_id=trial_id,
+                trial_id=member.trial.trial_id,
                 state=State.DONE,
                 reason="",
-                steps_done=steps,
+                steps_done=member.trial.steps,
                 wall_s=0.0,
                 execution=execution,
             )
-            for trial_id in self._position
+            for member in self._source.members
         ]
-        made = trial_rows(self._source, results, attempts={}, started_at=started_at)
-        ids = self.trial_ids(number)
-        return [TrialRow(**{**vars(row), "trial_id": new}) for row, new in zip(made, ids, strict=True)]
+        return trial_rows(self._source, results, attempts={}, started_at=provenance.utc_now())
 
     @property
     def hyperparameters(self) -> Mapping[str, Any]:
@@ -154,7 +154,6 @@ def write_copy(
         flush_rows: Rows from one live part to the next; 0: no live parts.
     """
     waiting = 0
-    started_at = provenance.utc_now()
     with store.writer(STUDY, f"p{number:06x}", hyperparameters=curves.hyperparameters) as writer:
         for table, columns in chunks:
             writer.append(table, columns)
@@ -162,4 +161,4 @@ def write_copy(
             if flush_rows and waiting >= flush_rows:
                 writer.flush()
                 waiting = 0
-        writer.commit(curves.rows(number, started_at))
+        writer.commit(curves.rows(number))

@@ -4,7 +4,7 @@ Prints a JSON line a case, with machine, versions and date:
 
 - ``write_rows``: rows of ``metrics`` a second that one worker writes, from the engine's columns to the commit
   on disk, live parts included; a row is a step and four float32 metrics.
-- ``bytes_a_row``: of the committed file, without the copies that other cases make.
+- ``bytes_a_row``: of the committed file, with every curve once.
 - ``group_by``: ``GROUP BY step`` over all rows of a compacted store, on two cores: ``sql``, what a user waits
   for, in the confined child process; ``duckdb``, DuckDB's own reader on the same files, without any wall.
 - ``compaction``: thousands of small packs before and after they are merged.
@@ -20,9 +20,10 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 from _curves import METRICS, Curves, write_copy
@@ -34,17 +35,39 @@ from gradlaw_analysis.open import open_store
 from gradlaw_analysis.sql import Limits
 
 FLUSH_ROWS = 250_000
+LIMITS = Limits(wall_s=600.0)
 BY_STEP = "SELECT step, avg(loss) AS loss, count(*) AS num FROM {} GROUP BY step"
 BY_TRIAL = "SELECT trial_id, min(test_loss) AS loss FROM {} GROUP BY trial_id"
 ONE_TRIAL = "SELECT step, loss FROM {} WHERE trial_id = '{}' ORDER BY step"
 Record = dict[str, Any]
 
 
-def timed(run: Callable[[], object]) -> float:
-    """Seconds that a call takes."""
-    start = time.perf_counter()
+class Spent(NamedTuple):
+    """Seconds on the clock, and of processors by this process and the children that ended."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def timed(run: Callable[[], object]) -> Spent:
+    """What a call takes."""
+    wall, cpu = time.perf_counter(), _cpu_s()
     run()
-    return time.perf_counter() - start
+    return Spent(time.perf_counter() - wall, _cpu_s() - cpu)
+
+
+def _cpu_s() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(item.ru_utime + item.ru_stime for item in used)
+
+
+def summary(name: str, spent: Sequence[Spent]) -> Record:
+    """Median and least of the clock, least of the processors: others on the machine add to all three."""
+    return {
+        f"{name}_s": round(statistics.median(item.wall_s for item in spent), 3),
+        f"{name}_s_best": round(min(item.wall_s for item in spent), 3),
+        f"{name}_cpu_s": round(min(item.cpu_s for item in spent), 3),
+    }
 
 
 def metrics_bytes(store: Store) -> tuple[int, int]:
@@ -58,17 +81,16 @@ def write_rows(folder: Path, curves: Curves, repeats: int) -> Iterator[Record]:
     """Packs written one after another by this process."""
     store = Store.create(folder / "write")
     write_copy(store, curves, 0, curves.copy(0), flush_rows=FLUSH_ROWS)  # imports, caches
-    walls, cpus = [], []
+    spent = []
     for number in range(1, repeats + 1):
         chunks = curves.copy(number)
-        cpu = time.process_time()
-        walls.append(timed(lambda n=number, c=chunks: write_copy(store, curves, n, c, flush_rows=FLUSH_ROWS)))  # type: ignore[misc]
-        cpus.append(time.process_time() - cpu)
+        spent.append(timed(partial(write_copy, store, curves, number, chunks, flush_rows=FLUSH_ROWS)))
+    taken = summary("pack", spent)
     yield {
         "case": "write_rows",
-        "rows_per_s": round(curves.num_rows / statistics.median(walls)),
-        "rows_per_s_best": round(curves.num_rows / min(walls)),
-        "rows_per_cpu_s": round(curves.num_rows / statistics.median(cpus)),
+        "rows_per_s": round(curves.num_rows / taken["pack_s"]),
+        "rows_per_s_best": round(curves.num_rows / taken["pack_s_best"]),
+        "rows_per_cpu_s": round(curves.num_rows / taken["pack_cpu_s"]),
         "rows_a_pack": curves.num_rows,
         "trials_a_pack": curves.num_trials,
         "repeats": repeats,
@@ -98,55 +120,57 @@ def group_by(folder: Path, curves: Curves, num_rows: int, repeats: int) -> Itera
     path = folder / "large"
     store = Store.create(path)
     copies = -(-num_rows // curves.num_rows)
-    write_s = timed(lambda: [write_copy(store, curves, n, curves.copy(n)) for n in range(copies)])
-    compact_s = timed(lambda: compact(Store.open(path)))
+    written = timed(lambda: write_copies(store, curves, copies))
+    compacted = timed(lambda: compact(Store.open(path)))
     size, rows = metrics_bytes(Store.open(path))
     opened = open_store(path)
-    cold_s = timed(lambda: opened.sql(BY_STEP.format("metrics")))  # every file's digest is compared, once
+    first = timed(lambda: opened.sql(BY_STEP.format("metrics"), limits=LIMITS))  # compares digests, once
     files = [opened.store.files.location(key) for key in opened.store.resolve(verify=False).keys("metrics")]
     trial = curves.trial_ids(copies // 2)[0]
     for name, query in (("by_step", BY_STEP), ("by_trial", BY_TRIAL), ("one_trial", ONE_TRIAL)):
         sql, own = [], []
         for _ in range(repeats):
-            sql.append(
-                timed(lambda q=query: opened.sql(q.format("metrics", trial), limits=Limits(wall_s=600)))
-            )  # type: ignore[misc]
-            own.append(timed(lambda q=query: _own_reader(files, q, trial)))  # type: ignore[misc]
+            sql.append(timed(partial(opened.sql, query.format("metrics", trial), limits=LIMITS)))
+            own.append(timed(partial(_own_reader, query.format(f"read_parquet({files})", trial))))
         yield {
             "case": "group_by",
             "query": name,
             "rows": rows,
-            "sql_s": round(statistics.median(sql), 3),
-            "sql_s_best": round(min(sql), 3),
-            "duckdb_s": round(statistics.median(own), 3),
-            "duckdb_s_best": round(min(own), 3),
-            "ratio": round(min(sql) / min(own), 2),
-            "first_query_s": round(cold_s, 3),
+            **summary("sql", sql),
+            **summary("duckdb", own),
+            "first_query_s": round(first.wall_s, 3),
             "bytes_a_row": round(size / rows, 2),
-            "write_s": round(write_s, 1),
-            "compact_s": round(compact_s, 1),
+            "write_s": round(written.wall_s, 1),
+            "compact_s": round(compacted.wall_s, 1),
         }
 
 
-def _own_reader(files: list[str], query: str, trial: str) -> None:
+def _own_reader(query: str) -> None:
     with duckdb.connect(config={"threads": 2}) as connection:
-        connection.execute(query.format(f"read_parquet({files})", trial)).df()
+        connection.execute(query).df()
+
+
+def write_copies(store: Store, curves: Curves, num: int) -> None:
+    """Copies 0 .. num-1, each a pack with its own commit."""
+    for number in range(num):
+        write_copy(store, curves, number, curves.copy(number))
 
 
 def compaction(folder: Path, curves: Curves, num_packs: int) -> Iterator[Record]:
     """Small packs, each with its own commit."""
     path = folder / "packs"
     store = Store.create(path)
-    write_s = timed(lambda: [write_copy(store, curves, n, curves.copy(n)) for n in range(num_packs)])
+    written = timed(lambda: write_copies(store, curves, num_packs))
     before = _state(path)
-    compact_s = timed(lambda: compact(Store.open(path)))
+    compacted = timed(lambda: compact(Store.open(path)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield {
         "case": "compaction",
         "packs": num_packs,
         "rows_a_pack": curves.num_rows,
-        "packs_per_s": round(num_packs / write_s, 1),
-        "compact_s": round(compact_s, 2),
+        "packs_per_s": round(num_packs / written.wall_s, 1),
+        "packs_per_cpu_s": round(num_packs / written.cpu_s, 1),
+        **summary("compact", [compacted]),
         "peak_memory_bytes": peak * 1024,
         "before": before,
         "after": _state(path),
@@ -155,17 +179,16 @@ def compaction(folder: Path, curves: Curves, num_packs: int) -> Iterator[Record]
 
 def _state(path: Path) -> Record:
     store = Store.open(path)
-    first = timed(store.resolve)
-    again = timed(store.resolve)
+    first, again = timed(store.resolve), timed(store.resolve)
     size, rows = metrics_bytes(store)
     opened = open_store(path)
-    query = BY_STEP.format("metrics")
-    opened.sql(query)
+    opened.sql(BY_STEP.format("metrics"), limits=LIMITS)
+    queries = [timed(partial(opened.sql, BY_STEP.format("metrics"), limits=LIMITS)) for _ in range(3)]
     return {
-        "resolve_s": round(first, 3),
-        "resolve_again_s": round(again, 3),
-        "index_s": round(timed(lambda: Store.open(path).index()), 3),
-        "query_s": round(min(timed(lambda: opened.sql(query)) for _ in range(3)), 3),
+        **summary("resolve", [first]),
+        **summary("resolve_again", [again]),
+        **summary("index", [timed(lambda: Store.open(path).index())]),
+        **summary("query", queries),
         "bytes_a_row": round(size / rows, 1),
     }
 

@@ -1,8 +1,8 @@
 """Relations for a database that may open no file: Arrow reads them, DuckDB is handed the rows.
 
 DuckDB still pushes the columns and filters of a statement down into Arrow's scan. Against DuckDB's own
-reader this costs .01 to .9 s at five million rows on two cores (``benchmarks/sql_scan.py``), and it is
-sound: ``allowed_paths`` would let COPY overwrite the very files it allows to be read.
+reader this takes about one and a half times as long (``benchmarks/store.py``, ``benchmarks/sql_scan.py``),
+and it is sound: ``allowed_paths`` would let COPY overwrite the very files it allows to be read.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from pyarrow import fs
 
 from gradlaw.errors import QueryError
 from gradlaw_analysis.sql.request import ViewSource
+
+CODED = ("trial_id", "pack_id")
+"""Columns in which a value stands for many rows in turn: spelt out for every row, they take longer to read
+than all else (grouping 100 million rows by trial: four times as long)."""
 
 
 def register(connection: duckdb.DuckDBPyConnection, views: Sequence[ViewSource]) -> None:
@@ -50,7 +54,14 @@ def open_files(files: Sequence[str], schema: pa.Schema | None) -> ds.Dataset:
         paths = [fs.FileSystem.from_uri(file)[1] for file in files]
     else:
         system, paths = fs.LocalFileSystem(), [str(Path(file)) for file in files]
-    factory = ds.FileSystemDatasetFactory(system, paths, ds.ParquetFileFormat())
+    factory = ds.FileSystemDatasetFactory(system, paths, ds.ParquetFileFormat(dictionary_columns=CODED))
     if schema is None:
         schema = factory.inspect(promote_options="permissive", fragments=None)
-    return factory.finish(schema)
+    return factory.finish(pa.schema([_coded(field) for field in schema]))
+
+
+def _coded(field: pa.Field) -> pa.Field:
+    """A text column that the files hold in codes stays so up to DuckDB, which calls it VARCHAR either way."""
+    if field.name in CODED and field.type == pa.string():
+        return field.with_type(pa.dictionary(pa.int32(), pa.string()))
+    return field

@@ -151,14 +151,16 @@ class _Merge:
         for study in sorted(studies):
             grown = any(not _is_part(unit) for unit in studies[study])
             group: list[Unit] = []
+            size = 0
             for unit in sorted(studies[study], key=lambda unit: min(unit.packs)):
                 if _is_part(unit) and (not grown or _size(unit) >= self._part_bytes):
                     yield [unit]
                     continue
-                if group and sum(map(_size, group)) + _size(unit) > self._part_bytes:
+                if group and size + _size(unit) > self._part_bytes:
                     yield group
-                    group = []
+                    group, size = [], 0
                 group.append(unit)
+                size += _size(unit)
             if group:
                 yield group
 
@@ -197,7 +199,7 @@ class _Merge:
         schema = pa.schema([field.with_nullable(True) for field in rows.schema], footer())
         key = paths.generation_file(self._generation, self._token, len(self._parts) - 1, table)
         with self._files.sink() as sink:
-            with open_writer(sink, schema) as writer:
+            with open_writer(sink, schema, rows.num_rows) as writer:
                 writer.write_table(rows.cast(schema), row_group_size=ROW_GROUP_ROWS)
             size, sha256 = sink.size, sink.sha256
             sink.publish(key)

@@ -17,6 +17,9 @@ SCHEMA_VERSION = 1
 ROW_GROUP_ROWS = 122_880
 MAGIC = b"PAR1"
 STEP = "step"
+COMPRESSED_ROWS = 1024
+"""From how many rows on columns are compressed: in a file of a few kilobytes, most of it footer, nothing is
+saved, and setting up a decompressor for every column takes three quarters of the time to read it."""
 
 _PREFIX = "gradlaw."
 
@@ -71,8 +74,14 @@ def read_footer(schema: pa.Schema) -> dict[str, Any]:
     return entries
 
 
-def open_writer(sink: BinarySink, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer of zstd Parquet: floats split by byte (half the size), steps as differences, others coded."""
+def open_writer(sink: BinarySink, schema: pa.Schema, num_rows: int) -> pq.ParquetWriter:
+    """A writer of Parquet: floats split by byte (half the size), steps as differences, others coded.
+
+    Args:
+        sink: Where to.
+        schema: Columns and footer.
+        num_rows: Rows that will be written at least.
+    """
     floats = {field.name for field in schema if pa.types.is_floating(field.type)}
     encodings = dict.fromkeys(floats, "BYTE_STREAM_SPLIT")
     if STEP in schema.names and pa.types.is_integer(schema.field(STEP).type):
@@ -81,7 +90,7 @@ def open_writer(sink: BinarySink, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(
         sink,
         schema,
-        compression="zstd",
+        compression="zstd" if num_rows >= COMPRESSED_ROWS else "none",
         use_dictionary=[field.name for field in schema if field.name not in plain],
         column_encoding=encodings,
         write_page_checksum=True,
@@ -93,7 +102,7 @@ def to_bytes(rows: pa.Table, **entries: object) -> bytes:
     """Rows as one Parquet file in memory."""
     schema = rows.schema.with_metadata(footer(**entries))
     sink = pa.BufferOutputStream()
-    with open_writer(sink, schema) as writer:
+    with open_writer(sink, schema, rows.num_rows) as writer:
         writer.write_table(rows.cast(schema), row_group_size=ROW_GROUP_ROWS)
     return bytes(sink.getvalue())
 

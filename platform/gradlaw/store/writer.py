@@ -260,7 +260,7 @@ class _TableWriter:
         if self._parquet is None:
             self._sink = self._files.sink()
             schema = rows.schema.with_metadata(footer(table_version=self.table.version))
-            self._parquet = open_writer(self._sink, schema)
+            self._parquet = open_writer(self._sink, schema, count)
         self._parquet.write_table(rows, row_group_size=ROW_GROUP_ROWS)
         rest = held.slice(count)
         self._held = [rest] if rest.num_rows else []
