@@ -79,6 +79,8 @@ def _held(member: Member, index: Index, asked: set[str], *, retry_failed: bool) 
 
 def _apart(pack: Pack, index: Index) -> Iterator[Pack]:
     """The pack without the members that have one attempt left, then each of those in a pack of its own."""
+    if not pack.members:
+        return
     if len(pack.members) == 1 or _shares_budget(pack):
         yield pack
         return
