@@ -12,6 +12,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import cache
 from typing import Any
 
 from gradlaw.errors import EncodingError
@@ -120,6 +121,7 @@ def digest_of_text(text: str, *, length: int = 16) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
+@cache
 def source_digest(*objects: type) -> str:
     """Digest of the source text of classes: warns when code changed without a version bump.
 

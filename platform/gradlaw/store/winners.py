@@ -4,7 +4,7 @@ Two drivers on one store, a late retry or a changed packing leave a trial in mor
 row wins by a total order in which no clock takes part, so that every reader, whenever and in whatever
 order it lists the files, sees the same:
 
-1. the better state: measured (done, reached_target, diverged), then out_of_memory and skipped, then
+1. the better state: measured (done, reached_target, diverged, stopped), then out_of_memory and skipped, then
    failed, then retriable;
 2. more of the probes that the reader needs of the trial;
 3. more probes;
