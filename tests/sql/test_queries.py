@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -106,6 +107,39 @@ def test_an_answer_equals_that_of_arrow_alone(
     got = run_sql("SELECT * FROM _files_metrics", views, limits)
     assert got.drop(["loss"]).sort_by("step").to_pylist() == table.drop(["loss"]).sort_by("step").to_pylist()
     assert got.schema.field("step").type == pa.int64()  # the wider of the two files' types
+
+
+@pytest.mark.parametrize(
+    "clause",
+    [
+        "WHERE trial_id = 't3'",
+        "WHERE trial_id <> 't3' AND step < 5",
+        "WHERE trial_id IN ('t1', 't4', 'no')",
+        "WHERE trial_id > 't2' OR step = 0",
+        "WHERE trial_id LIKE '%4'",
+        "WHERE trial_id IS NULL",
+        "WHERE trial_id = 'no'",
+        "SEMI JOIN (SELECT DISTINCT trial_id, pack_id FROM {} WHERE step = 7) USING (trial_id, pack_id)",
+        "WHERE trial_id = ANY(SELECT max(trial_id) FROM {} GROUP BY pack_id)",
+    ],
+)
+def test_columns_in_codes_answer_as_text(clause: str, tmp_path: Path, limits: Limits) -> None:
+    files = [str(tmp_path / f"{number}.parquet") for number in (0, 1)]
+    for number, file in enumerate(files):  # one with a dictionary and a file that has none
+        ids = [f"t{step % 5 + number}" for step in range(40)]
+        table = pa.table({"trial_id": ids, "pack_id": [f"p{number}"] * 40, "step": [*range(40)]})
+        pq.write_table(table, file, use_dictionary=number == 0, row_group_size=16)
+    views = [ViewSource(name="coded", files=files, schema=table.schema)]
+    query = (
+        "SELECT trial_id, pack_id, count(*) AS n, sum(step) AS s FROM {} "
+        + clause
+        + " GROUP BY ALL ORDER BY ALL"
+    )
+    with duckdb.connect() as connection:
+        expected = connection.sql(query.format(*[f"read_parquet({files})"] * 2)).to_arrow_table()
+    found = run_sql(query.format("coded", "coded"), views, limits)
+    assert found.to_pylist() == expected.to_pylist()
+    assert found.schema.field("trial_id").type == pa.string()
 
 
 def test_a_declared_schema_is_what_is_read(files: list[Path], limits: Limits) -> None:

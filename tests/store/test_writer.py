@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from gradlaw.errors import SchemaError, StoreError, UsageError
 from gradlaw.store.store import Store
-from gradlaw.table import Column, Table
+from gradlaw.table import Coded, Column, Table
 
 ALL_TYPES = Table(
     name="everything",
@@ -114,6 +115,69 @@ def test_files_are_compact_and_say_where_they_come_from(store: Store, driver: Mo
     assert file.schema_arrow.metadata[b"gradlaw.schema_version"] == b"1"
     assert b"host" in file.schema_arrow.metadata[b"gradlaw.provenance"]
     assert file.read()["loss"].to_numpy().tobytes() == losses.tobytes()
+
+
+def test_a_trial_s_rows_lie_together_and_take_the_space_of_their_metrics(
+    store: Store, driver: ModuleType
+) -> None:
+    trials, steps = 300, 500
+    noise = np.random.default_rng(0).normal(size=(steps, trials)).astype(np.float32)
+    ids = [driver.trial_id(number) for number in range(trials)]
+    with store.writer("toy", "p") as writer:
+        for step in range(steps):  # as the engine logs: all trials, step by step
+            codes = np.arange(trials)[::-1]
+            rows = {"trial_id": Coded(codes, ids), "step": np.full(trials, step), "loss": noise[step, codes]}
+            writer.append(driver.METRICS, rows)
+        writer.commit([driver.row(number) for number in range(trials)])
+    [key] = store.resolve().keys("metrics")
+    file = store.files.location(key)
+    held = pq.ParquetFile(file)
+    for group in range(held.num_row_groups):
+        rows = held.read_row_group(group)
+        found = list(zip(rows["trial_id"].to_pylist(), rows["step"].to_pylist(), strict=True))
+        changes = sum(first[0] != second[0] for first, second in pairwise(found))
+        assert changes == len({trial for trial, _ in found}) - 1
+        assert all(first[1] < second[1] for first, second in pairwise(found) if first[0] == second[0])
+    assert "DELTA_BINARY_PACKED" in held.metadata.row_group(0).column(3).encodings
+    losses = held.read(["trial_id", "step", "loss"]).sort_by(
+        [("step", "ascending"), ("trial_id", "ascending")]
+    )
+    assert losses["loss"].to_numpy().tobytes() == noise.tobytes()
+    # Noise takes up to 4 bytes a row; ids, pack, attempt and step together take almost none.
+    assert Path(file).stat().st_size < 4.2 * trials * steps
+
+
+def test_text_in_codes_is_text(store: Store, driver: ModuleType) -> None:
+    coded = Coded(np.array([1, 0, 1], dtype=np.int16), ["a", "b"])
+    assert (list(coded), list(coded[1:]), np.asarray(coded).tolist()) == (
+        ["b", "a", "b"],
+        ["a", "b"],
+        ["b", "a", "b"],
+    )
+    rows = {"trial_id": coded, "step": np.arange(3), "loss": np.ones(3, np.float32)}
+    with store.writer("toy", "p") as writer:
+        writer.append(driver.METRICS, rows)
+        with pytest.raises(SchemaError, match=r"trial_id: got 1 .int., allowed string"):
+            writer.append(driver.METRICS, {**rows, "trial_id": Coded(coded.codes, ["a", 1])})  # type: ignore[list-item]
+        with pytest.raises(SchemaError, match="step: got"):
+            writer.append(driver.METRICS, {**rows, "step": coded})
+        with pytest.raises(SchemaError, match="not committed: a"):
+            writer.commit([driver.row(0, trial_id="b")])
+        writer.commit([driver.row(0, trial_id="a"), driver.row(1, trial_id="b")])
+    [key] = store.resolve().keys("metrics")
+    held = pq.read_table(store.files.location(key), partitioning=None)
+    assert sorted(zip(held["trial_id"].to_pylist(), held["step"].to_pylist(), strict=True)) == [
+        ("a", 1),
+        ("b", 0),
+        ("b", 2),
+    ]
+
+
+def test_small_files_are_not_compressed(store: Store, driver: ModuleType) -> None:
+    driver.write_pack(store, "p", range(4))
+    for key in store.files.scan("trials") | store.files.scan("metrics"):
+        group = pq.ParquetFile(store.files.location(key)).metadata.row_group(0)
+        assert {group.column(index).compression for index in range(group.num_columns)} == {"UNCOMPRESSED"}
 
 
 def test_what_other_tools_read(store: Store, driver: ModuleType) -> None:
