@@ -7,31 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plan_helpers import Flat
 
 from gradlaw.errors import ConfigurationError, UnknownNameError
 from gradlaw.plan import EXPLORE_SEED, Plan, PlanKind, make_plan
-from gradlaw.random import Streams
 from gradlaw.rules.sgd import SGD
 from gradlaw.schedules import LinearWarmup
 from gradlaw.settings import parse_settings
 from gradlaw.study import Grid, Preset, Study
-from gradlaw.task import Batch, Buffers, LossOutput, Noise, Params, Taps, Task
-
-
-class Flat(Task):
-    """A task that is only planned, never run."""
-
-    name = "flat"
-    num_rows = 8
-
-    def init(self, streams: Streams) -> tuple[Params, Buffers]:
-        raise NotImplementedError
-
-    def batch(self, indices: Any, streams: Streams) -> Batch:
-        raise NotImplementedError
-
-    def loss(self, params: Params, buffers: Buffers, batch: Batch, noise: Noise, taps: Taps) -> LossOutput:
-        raise NotImplementedError
 
 
 def study(width: int = 4, seeds: int = 3, **values: Any) -> Study:
