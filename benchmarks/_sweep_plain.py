@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from _arms import modular_loss
 from torch.nn.functional import one_hot
 
 
@@ -43,9 +42,16 @@ class PlainTrial:
         losses = []
         for _ in range(steps):
             self._optimizer.zero_grad(set_to_none=True)
-            loss = modular_loss(self._params, self._batch)
+            loss = self._loss()
             loss.backward()
             self._optimizer.step()
             losses.append(loss)
         self.step += steps
         return losses[0].item()
+
+    def _loss(self) -> torch.Tensor:
+        first, second, target = self._batch
+        units = self._params["W_a"].T[first] + self._params["W_b"].T[second]
+        error = (units * units) @ self._params["W_c"].T - target
+        projected = error - error.mean(dim=1, keepdim=True)
+        return (projected * projected).sum(dim=1).mean()

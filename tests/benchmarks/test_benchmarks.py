@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from gradlaw.task import Taps
+from gradlaw.tasks.modular_addition import ModularAddition
+
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 CASE = "modular_addition_7_32"
 ALONE = """
@@ -131,3 +134,30 @@ def test_floor_counts_flops_as_a_profiler_does(race: Any) -> None:
         with FlopCounterMode(display=False) as counter:
             arm.advance(1)
         assert counter.get_total_flops() == cases.work_of(case).matmul_flops
+
+
+@pytest.mark.slow
+def test_sweep_tells_the_parts_of_its_time() -> None:
+    command = [sys.executable, str(FOLDER / "sweep.py"), "--quick", "--case", CASE]
+    found = lines([*command, "--arm", "plain_loop", "--arm", "gradlaw_inline"])
+    assert {line["arm"]: line["compile_cache"] for line in found} == {
+        "gradlaw_inline": "cold",
+        "plain_loop": "none",
+    }
+    for line in found:
+        assert (line["benchmark"], line["trials"], line["steps"], line["workers"]) == ("sweep", 40, 200, 1)
+        assert 0 < line["commit_s"] < line["total_s"]
+        parts = line["start_up_s"] + line["compute_s"] + line.get("beside_training_s", line["commit_s"])
+        assert parts == pytest.approx(line["total_s"], rel=0.3)
+
+
+def test_loops_of_the_sweep_train_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    trial = __import__("_sweep_plain").PlainTrial(7, 32, lr=0.005, weight_decay=1e-4, seed=0)
+    params = {name: value.detach().clone() for name, value in trial._params.items()}
+    first, second, target = trial._batch
+    task = ModularAddition(modulus=7, width=32)
+    loss = task.loss(params, {}, (first, second, target.argmax(dim=1)), None, Taps()).loss
+    assert trial.advance(20) == pytest.approx(float(loss), rel=1e-6)
+    assert trial.advance(1) < 0.9 * float(loss)
+    assert len(first) == 44  # of 49 rows
