@@ -7,11 +7,12 @@ it in any way; on the host, because logarithms and cosines differ in the last bi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from gradlaw.engine.step import RUNNING, Fixed, Moving, TrialProgram
 from gradlaw.engine.streams import User, streams_for
@@ -21,6 +22,68 @@ from gradlaw.random import streams_of
 from gradlaw.task import Split, Task
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Members stacked along a leading dimension, padding included.
+
+    Attributes:
+        fixed, moving: Of shape [members, ...].
+        split: Rows of the data, [members, rows], or [rows] where all have the same; None for a stream.
+        own_split: Whether each member has rows of its own.
+    """
+
+    fixed: Fixed
+    moving: Moving
+    split: Split | None
+    own_split: bool
+
+    @property
+    def width(self) -> int:
+        """Number of members, padding included."""
+        return int(self.fixed.seed.shape[0])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.fixed.seed.device
+
+    def taken(self, positions: Sequence[int]) -> Stack:
+        """The members at these positions, which may repeat."""
+        index = torch.tensor(positions, device=self.device)
+        fixed, moving = tree_map(lambda leaf: leaf[index], (self.fixed, self.moving))
+        split = tree_map(lambda leaf: leaf[index], self.split) if self.own_split else self.split
+        return Stack(fixed, moving, split, self.own_split)
+
+    def with_moving(self, moving: Moving) -> Stack:
+        """The same members further on."""
+        return replace(self, moving=moving)
+
+    def memory_bytes(self) -> int:
+        """Bytes of one member's parameters, buffers and state."""
+        leaves: list[Tensor] = tree_leaves(self.moving)
+        return sum(leaf.numel() * leaf.element_size() for leaf in leaves) // self.width
+
+
+def stack(program: TrialProgram, members: Sequence[Member], device: torch.device) -> Stack:
+    """Members as they are before step 0."""
+    training = program.training
+    split = stack_splits(training.task, members, device)
+    own = split is not None and split.train.ndim == 2
+    return Stack(stack_fixed(training, members, device), stack_moving(program, members, device), split, own)
+
+
+def joined(stacks: Sequence[Stack]) -> Stack:
+    """Several stacks as one."""
+    first = stacks[0]
+
+    def together(*leaves: Tensor) -> Tensor:
+        return torch.cat(leaves)
+
+    fixed, moving = tree_map(together, *[(item.fixed, item.moving) for item in stacks])
+    split = tree_map(together, *[item.split for item in stacks]) if first.own_split else first.split
+    return Stack(fixed, moving, split, first.own_split)
 
 
 def splits_alike(task: Task) -> bool:
@@ -43,7 +106,7 @@ def stack_splits(task: Task, members: Sequence[Member], device: torch.device) ->
 
 
 def stack_fixed(training: Training, members: Sequence[Member], device: torch.device) -> Fixed:
-    """Seeds and hyperparameters, each of shape [members].
+    """Seeds and hyperparameters, ``steps`` among them, each of shape [members].
 
     Floats are in the program's dtype, whole numbers int64; texts are structural and stay out.
     """
@@ -52,6 +115,7 @@ def stack_fixed(training: Training, members: Sequence[Member], device: torch.dev
     hp = {
         name: _column([member.hyperparameters[name] for member in members], dtype, device) for name in names
     }
+    hp["steps"] = torch.tensor([member.trial.steps for member in members], device=device)
     return Fixed(torch.tensor([member.trial.seed for member in members], device=device), hp)
 
 

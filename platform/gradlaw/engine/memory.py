@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 
@@ -16,3 +18,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its class."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def available_bytes(device: str) -> int:
+    """Bytes that can still be had on a device; 0 where the system does not tell."""
+    if torch.device(device).type == "cuda":
+        return int(torch.cuda.mem_get_info(torch.device(device))[0])
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        kib = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, IndexError):
+        return 0
+    return int(kib) * 1024

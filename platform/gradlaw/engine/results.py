@@ -9,7 +9,7 @@ from typing import Literal
 from gradlaw.pack import Member
 from gradlaw.trial import State
 
-Mode = Literal["eager", "loop", "measurement"]
+Mode = Literal["eager", "compiled", "loop", "measurement"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +18,9 @@ class Execution:
 
     Attributes:
         device: For example "cpu" or "cuda:0".
-        mode: "eager": vmapped over the pack; "loop": one trial at a time, without vmap; "measurement".
-        width: Trials in one batched program, padding included.
+        mode: "eager": vmapped over the pack; "compiled": likewise, as one compiled program; "loop": one
+            trial at a time, without vmap; "measurement".
+        width: Trials in one batched program at the start, padding included.
         threads: Threads of torch's operators.
         dtype: "float32" or "float64"; "" for a measurement.
         reason: Why this mode was taken, where it was not the first choice.

@@ -7,6 +7,7 @@ wait, and are sorted out when they are drained.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from gradlaw.errors import ConfigurationError, UnknownNameError
 from gradlaw.pack import Training
 from gradlaw.probe import Columns, MetricProbe
 from gradlaw.table import Column, Table
+from gradlaw.trial import Trial
 
 METRICS_GRAIN = "One logged step of one trial."
 
@@ -61,23 +63,35 @@ class _TableRows(NamedTuple):
     columns: Columns
 
 
+@dataclass(frozen=True)
+class Sink:
+    """Where the rows of a pack go.
+
+    Attributes:
+        recorder: Takes them.
+        metrics: The ``metrics`` table.
+        log_every: Steps between its rows; a trial's last step has one too.
+        recorded: Last step recorded by trial id, kept over members that are run again.
+    """
+
+    recorder: Recorder
+    metrics: Table
+    log_every: int
+    recorded: dict[str, int]
+
+
 class PendingRows:
     """Rows of the members of one batch that wait to be recorded.
 
     Args:
-        recorder: Takes the rows.
-        metrics: The ``metrics`` table.
-        trial_ids: Of the members; tensors may be longer (padding), what exceeds is dropped.
-        recorded: Last step recorded by trial id, kept over a batch that is run again.
+        sink: Where they go.
+        trials: Of the members; tensors may be longer (padding), what exceeds is dropped.
     """
 
-    def __init__(
-        self, recorder: Recorder, metrics: Table, trial_ids: Sequence[str], recorded: dict[str, int]
-    ) -> None:
-        self._recorder = recorder
-        self._metrics = metrics
-        self._trial_ids = np.array(trial_ids, dtype=object)
-        self._recorded = recorded
+    def __init__(self, sink: Sink, trials: Sequence[Trial]) -> None:
+        self._sink = sink
+        self._trial_ids = np.array([trial.trial_id for trial in trials], dtype=object)
+        self._last = np.array([trial.steps for trial in trials])
         self._steps: list[int] = []
         self._values: list[dict[str, Tensor]] = []
         self._rows: list[_TableRows] = []
@@ -95,38 +109,40 @@ class PendingRows:
         """Rows of one member, measured at a step."""
         self._rows.append(_TableRows(step, member, table, columns))
 
-    def drain(self, stopped_at: Tensor, last_step: int) -> None:
+    def drain(self, end: NDArray[Any], last_step: int) -> None:
         """Hands every waiting row that stands to the recorder.
 
         Args:
-            stopped_at: First unsound step of each member, shape [members].
+            end: First step of each member whose row does not stand, shape [members].
             last_step: The last step that was looked at.
         """
-        end = stopped_at.cpu().numpy()[: len(self._trial_ids)]
-        begin = np.array([self._recorded.get(trial_id, -1) for trial_id in self._trial_ids])
+        end = np.minimum(end[: len(self._trial_ids)], self._last + 1)
+        recorded = self._sink.recorded
+        begin = np.array([recorded.get(trial_id, -1) for trial_id in self._trial_ids])
         if self._steps:
             self._drain_metrics(begin, end)
         for row in self._rows:
             if begin[row.member] < row.step < end[row.member]:
                 trial_id = self._trial_ids[row.member]
-                self._recorder.append(row.table, with_trial(row.table, row.columns, trial_id))
+                self._sink.recorder.append(row.table, with_trial(row.table, row.columns, trial_id))
         self._steps, self._values, self._rows = [], [], []
         for trial_id, before in zip(self._trial_ids, begin, strict=True):
-            self._recorded[trial_id] = max(int(before), last_step)
+            recorded[trial_id] = max(int(before), last_step)
 
     def _drain_metrics(self, begin: NDArray[Any], end: NDArray[Any]) -> None:
         num_members, steps = len(self._trial_ids), np.array(self._steps)[:, None]
         stands = (steps > begin) & (steps < end)
+        stands &= (steps % self._sink.log_every == 0) | (steps == self._last)
         columns: dict[str, NDArray[Any]] = {
             "trial_id": np.broadcast_to(self._trial_ids, stands.shape)[stands],
             "step": np.broadcast_to(steps, stands.shape)[stands],
         }
-        for column in self._metrics.columns[1:]:
+        for column in self._sink.metrics.columns[1:]:
             stacked = torch.stack([values[column.name] for values in self._values])
             host = stacked[:, :num_members].cpu().numpy()
             columns[column.name] = host[stands].astype(column.type, copy=False)
         if stands.any():
-            self._recorder.append(self._metrics, columns)
+            self._sink.recorder.append(self._sink.metrics, columns)
 
 
 def declared(name: str, tables: Sequence[Table], owner: str) -> Table:

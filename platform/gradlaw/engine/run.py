@@ -12,24 +12,22 @@ from typing import NamedTuple
 
 import torch
 
-from gradlaw.engine.batch import Batch
+from gradlaw.engine.choice import Choice, Compile, narrower
 from gradlaw.engine.clock import Clock
 from gradlaw.engine.measure import measure
 from gradlaw.engine.members import DTYPES, stack_splits
 from gradlaw.engine.memory import first_line, is_out_of_memory
 from gradlaw.engine.recorder import Recorder
-from gradlaw.engine.results import Execution, Mode, Progress, Run, TrialResult, ended
-from gradlaw.engine.rows import PendingRows, metrics_table
+from gradlaw.engine.results import Execution, Progress, Run, TrialResult, ended
+from gradlaw.engine.rows import Sink, metrics_table
 from gradlaw.engine.sampling import sampler_of
 from gradlaw.engine.step import TrialProgram
+from gradlaw.engine.wave import Wave
 from gradlaw.errors import ConfigurationError
 from gradlaw.measurement import Measurement
 from gradlaw.pack import Member, Pack, Training
 from gradlaw.probe import MetricProbe
 from gradlaw.trial import State
-
-WIDTH = 64
-"""Largest number of members in one batched program, where none is given."""
 
 
 def run_pack(
@@ -39,7 +37,8 @@ def run_pack(
     device: str = "cpu",
     flush_s: float = 10.0,
     time_limit_s: float | None = None,
-    width: int = WIDTH,
+    width: int | None = None,
+    compile: Compile = "auto",  # noqa: A002 - as in torch
 ) -> Run:
     """Runs all members of a pack.
 
@@ -49,8 +48,10 @@ def run_pack(
         device: A torch device.
         flush_s: Seconds between flushes of the recorder, >= 0.
         time_limit_s: Seconds after which members that have not ended become ``timed_out``.
-        width: Largest number of members in one batched program, >= 1. A single member runs padded to
-            2, so that alone and in company it takes the same kernels, unless the width is 1.
+        width: Largest number of members in one batched program, >= 1; None: chosen by a short measurement.
+            A single member runs padded to 2, so that alone and in company it takes the same kernels, unless
+            the width is 1.
+        compile: "always", "never", or "auto": where the work left pays for it.
 
     Yields:
         Progress, at least every flush, after the recorder was flushed.
@@ -69,83 +70,82 @@ def run_pack(
         raise ConfigurationError([f"pack {pack.pack_id}: got no program; allowed: a training or measurement"])
     if not pack.members:
         return ()
-    return (yield from _train(pack.program, pack.members, _Setting(recorder, clock, device, width)))
+    return (yield from _train(pack.program, pack.members, _Setting(recorder, clock, device, width, compile)))
 
 
 class _Setting(NamedTuple):
     recorder: Recorder
     clock: Clock
     device: str
-    width: int
+    width: int | None
+    compile: Compile
 
 
 def _train(training: Training, members: Sequence[Member], setting: _Setting) -> Run:
-    recorder, clock, device, width = setting
-    program = _program(training, members, device)
-    metrics, recorded = metrics_table(training), dict[str, int]()
-    width = max(1, min(width, max(2, len(members)))) if training.task.vmappable else 1
+    recorder, clock = setting.recorder, setting.clock
+    program = _program(training, members, setting.device)
+    sink = Sink(recorder, metrics_table(training), training.log_every, {})
+    machine = Choice(
+        program, members, setting.device, setting.width, setting.compile, clock.time_limit_s
+    ).machine()
     results: list[TrialResult] = []
+    at_once = len(members) if training.halving else machine.execution.width
     while len(results) < len(members):
         waiting = members[len(results) :]
         if clock.over():
             reason = "time limit reached before it began"
             results += [ended(member, State.TIMED_OUT, reason) for member in waiting]
             break
-        execution = _execution(training, device, width)
-        now = waiting[:width]
-        pending = PendingRows(recorder, metrics, [member.trial.trial_id for member in now], recorded)
-        steps = _Steps(len(results), len(members), training.steps, len(now))
-        started = time.monotonic()
+        started, width = time.monotonic(), machine.execution.width
         try:
             # held by no name, so that what did not fit is freed before the next try
             results += yield from _reported(
-                Batch(program, now, execution).run(pending, clock), recorder, steps
+                Wave(waiting[:at_once], machine, sink).run(clock), recorder, _progress(len(results), members)
             )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             if width == 1:
-                wall_s = time.monotonic() - started
-                lost = ended(now[0], State.OUT_OF_MEMORY, first_line(error), wall_s=wall_s)
-                results.append(replace(lost, execution=execution))
-            width = max(1, width // 2)
+                results += _lost(waiting[:at_once], error, time.monotonic() - started, machine.execution)
+            machine = narrower(machine, max(1, width // 2))
+            at_once = len(members) if training.halving else machine.execution.width
         recorder.flush()
-        yield Progress(
-            trials_done=len(results),
-            trials_total=len(members),
-            steps_done=len(results) * training.steps,
-            steps_total=len(members) * training.steps,
-        )
+        yield _progress(len(results), members)
     return tuple(results)
 
 
-class _Steps(NamedTuple):
-    trials_done: int
-    trials_total: int
-    steps: int
-    running: int
+def _progress(num_ended: int, members: Sequence[Member]) -> Progress:
+    """So many of the members ended: none of their steps is left."""
+    return Progress(
+        trials_done=num_ended,
+        trials_total=len(members),
+        steps_done=sum(member.trial.steps for member in members[:num_ended]),
+        steps_total=sum(member.trial.steps for member in members),
+    )
 
-    def progress(self, step: int) -> Progress:
-        return Progress(
-            trials_done=self.trials_done,
-            trials_total=self.trials_total,
-            steps_done=self.trials_done * self.steps + self.running * step,
-            steps_total=self.trials_total * self.steps,
-        )
+
+def _lost(
+    members: Sequence[Member], error: BaseException, wall_s: float, execution: Execution
+) -> list[TrialResult]:
+    reason = first_line(error)
+    lost = [ended(item, State.OUT_OF_MEMORY, reason, wall_s=wall_s / len(members)) for item in members]
+    return [replace(item, execution=execution) for item in lost]
 
 
 def _reported(
-    running: Generator[int, None, list[TrialResult]], recorder: Recorder, steps: _Steps
+    running: Generator[tuple[int, int], None, list[TrialResult]], recorder: Recorder, before: Progress
 ) -> Generator[Progress, None, list[TrialResult]]:
-    """Passes a batch's progress on, each time after a flush."""
+    """Passes a wave's progress on, each time after a flush."""
     while True:
         try:
-            step = next(running)
+            num_ended, steps = next(running)
         except StopIteration as end:
             results: list[TrialResult] = end.value
             return results
         recorder.flush()
-        yield steps.progress(step)
+        yield replace(
+            before, trials_done=before.trials_done + num_ended, steps_done=before.steps_done + steps
+        )
 
 
 def _program(training: Training, members: Sequence[Member], device: str) -> TrialProgram:
@@ -154,15 +154,3 @@ def _program(training: Training, members: Sequence[Member], device: str) -> Tria
     num_train = None if split is None else split.train.shape[-1]
     probes = tuple(probe for probe in training.probes if isinstance(probe, MetricProbe))
     return TrialProgram(training, task, sampler_of(training, task, num_train), probes)
-
-
-def _execution(training: Training, device: str, width: int) -> Execution:
-    mode: Mode = "eager" if training.task.vmappable else "loop"
-    return Execution(
-        device=device,
-        mode=mode,
-        width=width,
-        threads=torch.get_num_threads(),
-        dtype=training.dtype,
-        reason="" if training.task.vmappable else f"task {training.task.name} cannot be vmapped",
-    )

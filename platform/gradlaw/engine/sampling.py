@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,7 +26,8 @@ class Sampler:
     Attributes:
         task: On the device of the streams.
         batch_size: Samples a step; 0: all rows.
-        block_steps: Steps in a block, >= 1; 0 where nothing is drawn (all rows, or a stream).
+        block_steps: Steps in a block, >= 1; 0 where there are no blocks: all rows, a stream, or independent
+            batches each drawn in its own step.
         epochs: Whether a block is a permutation of the rows, else batches are independent.
     """
 
@@ -34,6 +35,10 @@ class Sampler:
     batch_size: int
     block_steps: int
     epochs: bool
+
+    def without_blocks(self) -> Sampler:
+        """The same batches, each drawn in its own step: cheaper where a step is compiled; epochs stay."""
+        return self if self.epochs else replace(self, block_steps=0)
 
     def block(self, streams: Streams, number: Tensor, num_train: int) -> Tensor:
         """Positions among the training rows for the steps of a block, shape [block_steps, batch_size].
@@ -70,6 +75,8 @@ class Sampler:
             return split.train[self._independent(streams, split.train.shape[0], number)]
         if self.batch_size == 0:
             return split.train
+        if self.block_steps == 0:
+            return split.train[self._independent(streams, split.train.shape[0], 0)]
         # a scalar index would be taken to the host; a vector of one is not
         position = (streams.step % self.block_steps).reshape(1)
         return split.train[block.index_select(0, position)[0]]

@@ -1,4 +1,4 @@
-"""One trial's step as a pure function: sample, oracle, rule, accumulate, freeze what diverged.
+"""One trial's step as a pure function: sample, oracle, rule, accumulate, note what diverged.
 
 Shapes here are of ONE trial; the engine vmaps these functions over a pack. Nothing in them looks at a
 value on the host, so that they can be compiled and captured.
@@ -24,34 +24,39 @@ from gradlaw.rule import Hyper
 from gradlaw.task import Batch, Buffers, Params, Pytree, Split, Task
 
 RUNNING = 2**62
-"""``stopped_at`` of a trial that has not diverged."""
+"""``ended_at`` of a trial that runs."""
 
 
-class Fault(IntEnum):
-    """Why a trial stopped."""
+class Ending(IntEnum):
+    """Why a trial ended before its last step."""
 
     NONE = 0
     LOSS_NOT_FINITE = 1
     LOSS_ABOVE_BOUND = 2
     PARAMETER_NOT_FINITE = 3
+    REACHED_TARGET = 4
+    STOPPED = 5
 
 
 class Fixed(NamedTuple):
-    """What of a trial does not move: seed (int64) and hyperparameters by name, scalars."""
+    """What of a trial does not move: seed (int64) and hyperparameters by name, ``steps`` too, scalars."""
 
     seed: Tensor
     hp: dict[str, Tensor]
 
 
 class Moving(NamedTuple):
-    """What of a trial moves. The last three are scalars: step and Fault (int64), loss at the fault."""
+    """What of a trial moves. The last three are scalars: step and Ending (int64), the latest loss.
+
+    A trial that diverged moves on, to no effect: what it leaves behind is not read.
+    """
 
     params: Params
     buffers: Buffers
     state: Pytree
     held: tuple[Pytree, ...]
-    stopped_at: Tensor
-    fault: Tensor
+    ended_at: Tensor
+    ending: Tensor
     last_loss: Tensor
 
 
@@ -87,15 +92,21 @@ class TrialProgram:
         held = tuple(
             probe.accumulate(held, view) for probe, held in zip(self.probes, moving.held, strict=True)
         )
-        moved = Moving(params, buffers, state, held, moving.stopped_at, moving.fault, loss)
-        return self._guard(moving, moved, loss, t), loss
-
-    def evaluate(
-        self, fixed: Fixed, split: Split | None, block: Tensor, moving: Moving, t: Tensor
-    ) -> tuple[Moving, Tensor]:
-        """As :meth:`step`, without moving: the loss of the batch that step ``t`` would use."""
-        loss, _ = self._oracle(fixed, split, block, moving, t).outcome()
-        return self._guard(moving, moving._replace(last_loss=loss), loss, t), loss
+        fault = self._fault(loss, params, t >= hp["steps"])
+        running = moving.ended_at == RUNNING
+        ends = running & (fault != Ending.NONE)
+        moved = Moving(
+            params,
+            buffers,
+            state,
+            held,
+            torch.where(ends, t, moving.ended_at),
+            torch.where(ends, fault, moving.ending),
+            torch.where(running, loss, moving.last_loss),
+        )
+        if self.training.target is not None:  # what reached it stays there
+            moved = tree_map(lambda new, old: torch.where(running, new, old), moved, moving)
+        return moved, loss
 
     def read(self, fixed: Fixed, split: Split | None, moving: Moving, t: Tensor) -> dict[str, Tensor]:
         """The probes' columns before step ``t``, scalars."""
@@ -140,26 +151,10 @@ class TrialProgram:
             self.task.batch(split.test, streams.at(part=1)) if has_test else None
         )
 
-    def _guard(self, before: Moving, after: Moving, loss: Tensor, t: Tensor) -> Moving:
-        """``after`` where the trial runs and is sound, else ``before`` with the fault noted once."""
-        fault = self._fault(loss, after.params)
-        running = before.stopped_at == RUNNING
-        sound = running & (fault == Fault.NONE)
-        kept = tree_map(lambda new, old: torch.where(sound, new, old), after, before)
-        stops = running & (fault != Fault.NONE)
-        return Moving(
-            kept.params,
-            kept.buffers,
-            kept.state,
-            kept.held,
-            torch.where(stops, t, before.stopped_at),
-            torch.where(stops, fault, before.fault),
-            torch.where(running, loss, before.last_loss),
-        )
-
-    def _fault(self, loss: Tensor, params: Params) -> Tensor:
+    def _fault(self, loss: Tensor, params: Params, last: Tensor) -> Tensor:
+        """What is wrong with a step; the parameters after the ``last`` belong to no trial."""
         finite = [torch.isfinite(value).all() for value in params.values()]
         sound = torch.stack(finite).all() if finite else torch.ones_like(loss, dtype=torch.bool)
-        fault = torch.where(sound, int(Fault.NONE), int(Fault.PARAMETER_NOT_FINITE))
-        fault = torch.where(loss > self.training.loss_bound, int(Fault.LOSS_ABOVE_BOUND), fault)
-        return torch.where(torch.isfinite(loss), fault, int(Fault.LOSS_NOT_FINITE))
+        fault = torch.where(sound | last, int(Ending.NONE), int(Ending.PARAMETER_NOT_FINITE))
+        fault = torch.where(loss > self.training.loss_bound, int(Ending.LOSS_ABOVE_BOUND), fault)
+        return torch.where(torch.isfinite(loss), fault, int(Ending.LOSS_NOT_FINITE))

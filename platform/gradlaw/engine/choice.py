@@ -1,0 +1,270 @@
+"""How to run a pack on this machine: eager or compiled, and how many members at once.
+
+Compiling costs seconds, so it is done where the work left pays for it, by a short measurement of eager
+steps. What was found is noted beside the compiler's on-disk cache, which the workers of a machine share:
+whoever comes next neither measures nor compiles anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+
+from gradlaw.engine.compiled import bytes_made, missing_compiler
+from gradlaw.engine.functions import Functions
+from gradlaw.engine.machine import Machine, step_arguments
+from gradlaw.engine.members import Stack, stack
+from gradlaw.engine.memory import available_bytes
+from gradlaw.engine.results import Execution, Mode
+from gradlaw.engine.step import TrialProgram
+from gradlaw.errors import ConfigurationError
+from gradlaw.pack import Member
+
+Compile = Literal["auto", "always", "never"]
+COMPILE: tuple[Compile, ...] = ("auto", "always", "never")
+
+WIDTH = 64
+"""Members in one batch where none is given and steps run eagerly: there calls cost more than work."""
+
+_COLD_S, _WARM_S = 20.0, 4.0
+"""Seconds of eager work that pay for compiling, and for taking what was compiled from the cache."""
+_FEW_CALLS = 50
+"""Calls that are not worth a measurement."""
+_SEARCH_S = 120.0
+"""Seconds of eager work that pay for compiling at more than one width, to find the best."""
+_BYTES_A_CACHE = 2.0
+"""Bytes that the operators of one step make, in units of the cache: at about this width steps are fastest."""
+
+
+class CompileWarning(UserWarning):
+    """A program runs eagerly, since it could not be compiled."""
+
+
+class Found(NamedTuple):
+    """A note: the best width, and seconds a member's step takes at it."""
+
+    width: int
+    step_s: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to choose for.
+
+    Attributes:
+        program: Of one trial.
+        members: All members of the pack.
+        device: A torch device.
+        width: What was asked for, or None.
+        compile: "auto", "always" or "never".
+        time_limit_s: Seconds that the pack may take, or None.
+    """
+
+    program: TrialProgram
+    members: Sequence[Member]
+    device: str
+    width: int | None
+    compile: Compile
+    time_limit_s: float | None = None
+
+    def machine(self) -> Machine:
+        """The machine to run the pack with.
+
+        Raises:
+            ConfigurationError: If the width asked for cannot fit.
+        """
+        task = self.program.training.task
+        if not task.vmappable:
+            return self._machine("loop", 1, f"task {task.name} cannot be vmapped")
+        self._refuse_width()
+        eager_width = self._fitting(WIDTH if torch.device(self.device).type == "cpu" else len(self.members))
+        if self.compile == "never":
+            return self._machine("eager", eager_width)
+        missing = missing_compiler(self.device)
+        if missing:
+            _warn(missing)
+            return self._machine("eager", eager_width, missing)
+        return self._compiled_if_it_pays(eager_width)
+
+    def _compiled_if_it_pays(self, eager_width: int) -> Machine:
+        eager = self._machine("eager", eager_width)
+        try:
+            stacked = self._stack(eager_width)
+            functions = eager.functions(stacked)
+            total_s = self._eager_s(functions, stacked)
+            if total_s < _WARM_S:
+                return eager
+            graph = functions.step.trace(step_arguments(functions, stacked))
+        except Exception:  # noqa: BLE001 - what a step raises is for the run to deal with
+            return eager
+        note = _Note(graph.code, self.device)
+        found = note.read()
+        if found is None and total_s < _COLD_S:
+            return eager
+        try:
+            return self._compiled(note, found, bytes_made(graph) // eager_width, total_s)
+        except Exception as error:  # noqa: BLE001 - whatever the compiler raises, eager steps are right too
+            reason = f"not compiled: {type(error).__name__}: {str(error).splitlines()[0][:200]}"
+            _warn(reason)
+            return self._machine("eager", eager_width, reason)
+
+    def _eager_s(self, functions: Functions, stacked: Stack) -> float:
+        """Seconds that eager steps would take, or may take; infinite where compiling is asked for."""
+        if self.compile == "always":
+            return math.inf
+        num_calls = self.program.training.steps * -(-len(self.members) // stacked.width)
+        if num_calls < _FEW_CALLS:
+            return 0.0
+        total_s = num_calls * _step_s(functions, stacked)
+        return total_s if self.time_limit_s is None else min(total_s, self.time_limit_s)
+
+    def _compiled(self, note: _Note, found: Found | None, bytes_a_member: int, total_s: float) -> Machine:
+        """The machine at the noted width, or at the fastest of those that are worth trying."""
+        if self.width is not None or found is not None:
+            width = self.width or found.width  # type: ignore[union-attr]  # one of them is there
+            machine, step_s = self._timed(self._fitting(width))
+        else:
+            guess = self._guess(bytes_a_member)
+            machine, step_s = self._timed(self._fitting(guess))
+            tried = {machine.execution.width}
+            for factor in (4.0, 0.25) if self.compile == "auto" and total_s > _SEARCH_S else ():
+                other = self._fitting(max(1, round(guess * factor)))
+                if other not in tried:
+                    tried.add(other)
+                    candidate = self._timed(other)
+                    if candidate[1] < step_s:
+                        machine, step_s = candidate
+        if found is None:
+            note.write(Found(machine.execution.width, step_s))
+        return machine
+
+    def _guess(self, bytes_a_member: int) -> int:
+        """The power of two at which a step's operators make as many bytes as serve a cache best."""
+        if torch.device(self.device).type != "cpu":
+            return len(self.members)
+        share = _BYTES_A_CACHE * cache_bytes() / max(1, bytes_a_member)
+        power: int = 2 ** round(math.log2(min(512.0, max(1.0, share))))
+        return power
+
+    def _timed(self, width: int) -> tuple[Machine, float]:
+        """A compiled machine of this width, and seconds a member's step takes with it."""
+        machine = self._machine("compiled", width)
+        stacked = self._stack(width)
+        return machine, _step_s(machine.functions(stacked), stacked) / width
+
+    def _machine(self, mode: Mode, width: int, reason: str = "") -> Machine:
+        execution = Execution(
+            device=self.device,
+            mode=mode,
+            width=width,
+            threads=torch.get_num_threads(),
+            dtype=self.program.training.dtype,
+            reason=reason,
+        )
+        return Machine(self.program, execution)
+
+    def _stack(self, width: int) -> Stack:
+        shown = list(self.members[:width])
+        shown += [shown[-1]] * (width - len(shown))
+        return stack(self.program, shown, torch.device(self.device))
+
+    def _fitting(self, width: int) -> int:
+        """At most this wide, or as asked; cut so that chunks are alike; at least 2 unless 1 is meant.
+
+        At least 2, so that alone and in company a trial takes the same kernels.
+        """
+        num_members = len(self.members)
+        if self.width is not None:
+            return max(1, min(self.width, max(2, num_members)))
+        num_chunks = -(-num_members // width)
+        return min(width, max(2, -(-num_members // num_chunks)))
+
+    def _refuse_width(self) -> None:
+        if self.width is None or len(self.members) == 0:
+            return
+        width = min(self.width, len(self.members))
+        room = available_bytes(self.device)
+        needed = width * self._stack(1).memory_bytes()
+        if room and needed > room:
+            raise ConfigurationError(
+                [
+                    f"width: got {self.width}, whose parameters and states take {needed / 2**30:.1f} GiB; "
+                    f"allowed: at most {max(1, int(width * room / needed))} with {room / 2**30:.1f} GiB free"
+                ]
+            )
+
+
+def narrower(machine: Machine, width: int) -> Machine:
+    """The machine for a smaller width, after memory did not suffice."""
+    return Machine(machine.program, replace(machine.execution, width=width))
+
+
+def cache_bytes() -> int:
+    """The second-level cache of one core, in bytes; 1 MiB where the system does not tell."""
+    file = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
+    try:
+        return int(file.read_text().strip().removesuffix("K")) * 1024
+    except (OSError, ValueError):
+        return 2**20
+
+
+def _step_s(functions: Functions, stacked: Stack) -> float:
+    """Seconds of one step: the least of a few, after one that is not counted."""
+    arguments = step_arguments(functions, stacked)
+    found = []
+    begun = time.perf_counter()
+    for _ in range(6):
+        started = time.perf_counter()
+        functions.step.call(*arguments)
+        if stacked.device.type == "cuda":
+            torch.cuda.synchronize(stacked.device)
+        found.append(time.perf_counter() - started)
+        if len(found) > 1 and time.perf_counter() - begun > 1.0:
+            break
+    return min(found[1:])
+
+
+def _warn(reason: str) -> None:
+    """Says once in a process why steps run eagerly."""
+    warnings.warn(f"steps run eagerly, {reason}", CompileWarning, stacklevel=2)
+
+
+class _Note:
+    """What was found for one traced step on this machine, in a file beside the compiler's cache.
+
+    Args:
+        code: The traced step: it names operators, shapes and constants.
+        device: A torch device.
+    """
+
+    def __init__(self, code: str, device: str) -> None:
+        from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+        what = [code, device, torch.__version__, str(torch.get_num_threads()), str(os.cpu_count())]
+        name = hashlib.sha256("\n".join(what).encode()).hexdigest()[:32]
+        self._file = Path(cache_dir()) / "gradlaw" / f"{name}.json"
+
+    def read(self) -> Found | None:
+        """What was found before; None if nothing, or if the note cannot be read."""
+        try:
+            found = json.loads(self._file.read_text(encoding="utf-8"))
+            return Found(int(found["width"]), float(found["step_s"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, found: Found) -> None:
+        """Keeps what was found; two workers may write at once, either is right."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        own = self._file.with_suffix(f".{os.getpid()}")
+        own.write_text(json.dumps(found._asdict()), encoding="utf-8")
+        own.replace(self._file)

@@ -1,0 +1,226 @@
+"""One batch of members on its way through a segment of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from gradlaw.ending import Direction
+from gradlaw.engine.clock import Clock
+from gradlaw.engine.compiled import Flattened
+from gradlaw.engine.functions import Functions, explain_vmap
+from gradlaw.engine.members import Stack
+from gradlaw.engine.memory import is_out_of_memory
+from gradlaw.engine.rows import PendingRows, Sink, declared
+from gradlaw.engine.step import RUNNING, Ending, Moving
+from gradlaw.pack import Member, Training
+from gradlaw.probe import Snapshot, TableProbe
+
+_SCALARS = 3  # ended_at, ending and last_loss are the last tensors of Moving
+_LAST_LOSS, _ENDING, _ENDED_AT = -1, -2, -3
+
+
+class Chunk:
+    """Members that move together, from step to step.
+
+    Args:
+        members: The members; the stack may be wider (padding).
+        stack: Their tensors before step ``start``.
+        functions: For the stack's width.
+        sink: Takes their rows.
+    """
+
+    def __init__(self, members: Sequence[Member], stack: Stack, functions: Functions, sink: Sink) -> None:
+        self.members = members
+        self._stack, self._functions, self._sink = stack, functions, sink
+        self._training = functions.program.training
+        self._pending = PendingRows(sink, [member.trial for member in members])
+        self._ends = {member.trial.steps for member in members}
+        self._due = {steps: probes_due(self._training, steps) for steps in self._ends}
+        self._constants = Flattened.leaves((stack.fixed, stack.split))
+        self._moving = Flattened.leaves(stack.moving)
+        self._before = self._moving
+        self._rows: Tensor | None = None
+        self._values: dict[str, Tensor] = {}
+        self.step = 0
+        self.timed_out = False
+
+    def advance(self, first: int, last: int, clock: Clock) -> Iterator[int]:
+        """Runs steps ``first`` .. ``last``, or until the clock is over.
+
+        Yields:
+            The step after which a flush is due; all rows up to there are with the recorder.
+        """
+        t = torch.tensor(first, device=self._stack.device)
+        for self.step in range(first, last + 1):
+            if clock.over():
+                self.timed_out = True
+                break
+            t = self._take(self.step, t)
+            if clock.flush_due():
+                self._drain()
+                yield self.step
+        self._drain()
+
+    def ended(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Step and :class:`Ending` (RUNNING and NONE where none yet) and latest loss of each member."""
+        size = len(self.members)
+        ended_at, ending, loss = (item[:size].cpu().numpy() for item in self._moving[-_SCALARS:])
+        return ended_at, ending, loss
+
+    def metric(self, name: str) -> NDArray[Any]:
+        """A column of the latest row, one value a member."""
+        return self._values[name][: len(self.members)].double().cpu().numpy()
+
+    def stop(self, positions: Sequence[int]) -> None:
+        """Ends members at this step, whose row is their last, and takes the step itself back."""
+        index = torch.tensor(positions, device=self._stack.device)
+        taken = [
+            new.index_copy(0, index, old[index]) for new, old in zip(self._moving, self._before, strict=True)
+        ]
+        taken[_ENDED_AT] = taken[_ENDED_AT].index_fill(0, index, self.step)
+        taken[_ENDING] = taken[_ENDING].index_fill(0, index, int(Ending.STOPPED))
+        self._moving = taken
+
+    def measure_ends(self, positions: Sequence[int], steps_done: Sequence[int]) -> None:
+        """Table probes due at the last step, of members that ended before it."""
+        for member, step in zip(positions, steps_done, strict=True):
+            steps = self.members[member].trial.steps
+            self._measure(step, member, self._due[steps].get(steps, ()))
+        self._drain()
+
+    def stack(self) -> Stack:
+        """The members' tensors now."""
+        return self._stack.with_moving(self._restored())
+
+    def _take(self, step: int, t: Tensor) -> Tensor:
+        """One step; the next ``t``."""
+        training = self._training
+        logged = step % training.log_every == 0 or step in self._ends
+        self._measure_due(step)
+        values = self._read(t) if logged else {}
+        self._before = self._moving
+        inputs = [*self._constants, self._rows_of(step, t), *self._moving, t]
+        try:
+            *self._moving, loss, t = self._functions.step.call(*inputs)
+        except Exception as error:
+            if self._functions.mode != "eager" or step > 0 or is_out_of_memory(error):
+                raise
+            explained = explain_vmap(error, self._functions.program, self._stack)
+            raise explained from (error if explained is not error else None)
+        if logged:
+            self._values = {**values, "loss": loss}
+            self._pending.add_metrics(step, self._values)
+            self._mark_reached(step)
+        return t
+
+    def _read(self, t: Tensor) -> dict[str, Tensor]:
+        if not self._functions.program.probes:
+            return {}
+        read = self._functions.read
+        values: dict[str, Tensor] = read.restore(read.call(*self._constants, *self._moving, t))
+        return values
+
+    def _rows_of(self, step: int, t: Tensor) -> Tensor:
+        size = self._functions.program.sampler.block_steps
+        if self._rows is None or (size and step % size == 0):
+            self._rows = self._functions.rows(self._stack, t)
+        return self._rows
+
+    def _mark_reached(self, step: int) -> None:
+        """Ends who is at the target, at the parameters before this step."""
+        target = self._training.target
+        if target is None:
+            return
+        value = self._values[target.metric]
+        there = value <= target.value if target.direction == "below" else value >= target.value
+        reached = there & (self._moving[_ENDED_AT] == RUNNING)
+        moving = [
+            torch.where(reached.reshape(-1, *[1] * (new.ndim - 1)), old, new)
+            for new, old in zip(self._moving, self._before, strict=True)
+        ]
+        moving[_ENDED_AT] = torch.where(reached, step, moving[_ENDED_AT])
+        moving[_ENDING] = torch.where(reached, int(Ending.REACHED_TARGET), moving[_ENDING])
+        self._moving = moving
+
+    def _measure_due(self, step: int) -> None:
+        if not any(step in due for due in self._due.values()):
+            return
+        running = self._moving[_ENDED_AT].cpu() == RUNNING
+        for number, member in enumerate(self.members):
+            if bool(running[number]):
+                self._measure(step, number, self._due[member.trial.steps].get(step, ()))
+
+    def _measure(self, step: int, member: int, probes: Sequence[TableProbe]) -> None:
+        """Table probes of one member at its parameters now."""
+        if not probes:
+            return
+        own, moving = self.members[member], self._restored()
+        params, buffers = tree_map(lambda leaf: leaf[member], (moving.params, moving.buffers))
+        split = self._stack.split
+        snapshot = Snapshot(
+            task=self._functions.program.task,
+            params=params,
+            buffers=buffers,
+            split=tree_map(lambda leaf: leaf[member], split) if self._stack.own_split else split,
+            hyperparameters=own.hyperparameters,
+            seed=own.trial.seed,
+            step=step,
+            steps=own.trial.steps,
+        )
+        for probe in probes:
+            for name, columns in probe.rows(snapshot).items():
+                table = declared(name, probe.tables(), f"probe {probe.name}")
+                self._pending.add_rows(step, member, table, columns)
+
+    def _restored(self) -> Moving:
+        moving: Moving = Flattened.rebuild(self._stack.moving, self._moving)
+        return moving
+
+    def _drain(self) -> None:
+        ended_at, ending, _ = self.ended()
+        kept = np.isin(ending, [int(Ending.REACHED_TARGET), int(Ending.STOPPED)])
+        self._pending.drain(np.where(kept, ended_at + 1, ended_at), self.step)
+
+
+def reason_of(ending: Ending, loss: float, step: int, training: Training) -> str:
+    """Why a trial ended early, in a sentence."""
+    target, halving = training.target, training.halving
+    signs: dict[Direction, str] = {"below": "<=", "above": ">="}
+    return {
+        Ending.NONE: "",
+        Ending.LOSS_NOT_FINITE: f"loss {loss} at step {step}",
+        Ending.LOSS_ABOVE_BOUND: f"loss {loss:g} above the bound {training.loss_bound:g} at step {step}",
+        Ending.PARAMETER_NOT_FINITE: f"a parameter was not finite after step {step}",
+        Ending.REACHED_TARGET: target
+        and f"{target.metric} {signs[target.direction]} {target.value:g} at step {step}",
+        Ending.STOPPED: halving and f"not among the best by {halving.metric} at step {step}",
+    }[ending] or ""
+
+
+def probes_due(training: Training, steps: int) -> Mapping[int, Sequence[TableProbe]]:
+    """The table probes of a trial of ``steps`` by the step at which they measure.
+
+    Raises:
+        ConfigurationError: If one measures outside of the trial.
+    """
+    from gradlaw.errors import ConfigurationError
+
+    due: dict[int, list[TableProbe]] = {}
+    for probe in training.probes:
+        if not isinstance(probe, TableProbe):
+            continue
+        asked = set(probe.at(steps))
+        outside = sorted(step for step in asked if not 0 <= step <= steps)
+        if outside:
+            msg = f"probe {probe.name}: got steps {outside}; allowed: 0 .. {steps}"
+            raise ConfigurationError([msg])
+        for step in asked:
+            due.setdefault(step, []).append(probe)
+    return due

@@ -1,0 +1,114 @@
+"""A function of tensors, traced whole and compiled; nothing of it is looked at again when it is called.
+
+A pack's step is called many thousand times with tensors of the same shapes, so there is nothing to guard:
+it is traced once to a graph of operators, through vmap and the gradient, and the graph goes to the
+compiler. Its on-disk cache is shared by all workers of a machine.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+Flat = Callable[..., list[Tensor]]
+"""A function from tensors to tensors."""
+
+
+class Flattened:
+    """A function of pytrees as a function of their tensors.
+
+    Args:
+        function: From pytrees to a pytree.
+        arguments: An example of what it is called with; what is not a tensor in it stays as it is here.
+    """
+
+    def __init__(self, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
+        self._function = function
+        leaves, self._spec = tree_flatten(tuple(arguments))
+        self._static = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        self._is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
+        self._out: Any = None
+        self.call: Flat = self._eager
+
+    @staticmethod
+    def leaves(tree: Any) -> list[Tensor]:
+        """The tensors of a pytree, in order."""
+        return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
+
+    @staticmethod
+    def rebuild(like: Any, tensors: Sequence[Tensor]) -> Any:
+        """A pytree with the structure of another and these tensors in their order."""
+        leaves, spec = tree_flatten(like)
+        given = iter(tensors)
+        return tree_unflatten([next(given) if isinstance(leaf, Tensor) else leaf for leaf in leaves], spec)
+
+    def restore(self, tensors: Sequence[Tensor]) -> Any:
+        """The pytree that the function gave, from what :attr:`call` gave; after a first call."""
+        return tree_unflatten(list(tensors), self._out)
+
+    def _eager(self, *tensors: Tensor) -> list[Tensor]:
+        given = iter(tensors)
+        leaves = [
+            next(given) if is_tensor else static
+            for is_tensor, static in zip(self._is_tensor, self._static, strict=True)
+        ]
+        found, self._out = tree_flatten(self._function(*tree_unflatten(leaves, self._spec)))
+        return found
+
+    def trace(self, tensors: Sequence[Tensor]) -> GraphModule:
+        """The function as a graph of operators, for tensors of these shapes."""
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        return make_fx(self._eager)(*tensors)
+
+    def compile(self, graph: GraphModule, tensors: Sequence[Tensor]) -> None:
+        """Has :attr:`call` run the compiled graph from now on."""
+        from torch._inductor import compile as compile_graph
+
+        options: dict[str, Any] = {}
+        if tensors and tensors[0].is_cuda:
+            options["triton.cudagraphs"] = True
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the compiler's own, about versions and devices
+            self.call = compile_graph(graph, list(tensors), options=options)
+
+
+@cache
+def missing_compiler(device: str) -> str:
+    """Why nothing can be compiled for a device; "" if it can."""
+    if torch.device(device).type == "cuda":
+        try:
+            import triton  # type: ignore[import-not-found]  # noqa: F401 - only where there is a GPU
+        except ImportError as error:
+            return f"no compiler for the GPU: {error}"
+        return ""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except (InvalidCxxCompiler, RuntimeError) as error:
+        return f"no C++ compiler: {str(error).splitlines()[0]}"
+    return ""
+
+
+def bytes_made(graph: GraphModule) -> int:
+    """Bytes of all tensors that a graph makes: how much it does, the same on every machine."""
+    total = 0
+
+    def add(value: object) -> None:
+        nonlocal total
+        if isinstance(value, Tensor):
+            total += value.numel() * value.element_size()
+
+    for node in graph.graph.nodes:
+        if node.op == "call_function":
+            tree_map(add, node.meta.get("val", node.meta.get("tensor_meta")))
+    return total

@@ -1,0 +1,74 @@
+"""What runs a pack's steps: the functions of every width that is needed, compiled where asked.
+
+How, that is in which mode and how wide, is chosen in :mod:`gradlaw.engine.choice`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gradlaw.engine.compiled import Flattened, bytes_made
+from gradlaw.engine.functions import Functions
+from gradlaw.engine.members import Stack
+from gradlaw.engine.results import Execution
+from gradlaw.engine.step import TrialProgram
+
+_PAYS_BYTES = 1e11
+"""Bytes of tensors still to be made that pay for one more compilation: some ten seconds of work.
+
+A count, not a time: what is decided by it is the same on every machine and in every rerun."""
+
+
+class Machine:
+    """Gives the functions of every width, compiled where asked.
+
+    Args:
+        program: Of one trial.
+        execution: How to run it.
+    """
+
+    def __init__(self, program: TrialProgram, execution: Execution) -> None:
+        self.program, self.execution = program, execution
+        self._functions: dict[int, Functions] = {}
+        self._bytes_made = 0
+
+    def functions(self, stacked: Stack) -> Functions:
+        """For batches like this one."""
+        if stacked.width not in self._functions:
+            functions = Functions(self.program, self.execution.mode, stacked)
+            if self.execution.mode == "compiled":
+                self._bytes_made = compile_functions(functions, stacked) // stacked.width
+            self._functions[stacked.width] = functions
+        return self._functions[stacked.width]
+
+    def narrowed(self, width: int, num_members: int, steps: int) -> int:
+        """The width for members left with so many steps: halved while they fit, if compiling it anew pays."""
+        narrow = width
+        while narrow // 2 >= max(2, num_members):
+            narrow //= 2
+        anew = self.execution.mode == "compiled" and narrow not in self._functions
+        saved = self._bytes_made * (width - narrow) * steps
+        return width if anew and saved < _PAYS_BYTES else narrow
+
+
+def step_arguments(functions: Functions, stacked: Stack) -> list[Tensor]:
+    """The tensors of a first step."""
+    t = torch.tensor(0, device=stacked.device)
+    rows = functions.rows(stacked, t)
+    return [*Flattened.leaves((stacked.fixed, stacked.split)), rows, *Flattened.leaves(stacked.moving), t]
+
+
+def compile_functions(functions: Functions, stacked: Stack) -> int:
+    """Compiles the step and, if enough is read at logged steps, the reading; bytes that a step makes."""
+    arguments = step_arguments(functions, stacked)
+    graph = functions.step.trace(arguments)
+    functions.step.compile(graph, arguments)
+    training = functions.program.training
+    if functions.program.probes:
+        moving = Flattened.leaves(stacked.moving)
+        inputs = [*Flattened.leaves((stacked.fixed, stacked.split)), *moving, arguments[-1]]
+        reading = functions.read.trace(inputs)
+        if bytes_made(reading) * (training.steps // training.log_every) > _PAYS_BYTES:
+            functions.read.compile(reading, inputs)
+    return bytes_made(graph)
