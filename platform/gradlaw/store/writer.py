@@ -78,7 +78,8 @@ class PackWriter:
     ) -> None:
         self.study = paths.check("study", study)
         self._files = files
-        register_columns(files, paths.TRIALS, hyperparameter_columns(hyperparameters or {}))
+        self._registered = hyperparameter_columns(hyperparameters or {})
+        register_columns(files, paths.TRIALS, self._registered)
         self._tables: dict[str, _TableWriter] = {}
         self.pack = reserve_attempt(files, pack_id)
         for table in tables:
@@ -134,7 +135,8 @@ class PackWriter:
         self._check_open()
         trials = trials_table(self.study, self.pack, rows)
         self._check_trials({row.trial_id for row in rows})
-        register_columns(self._files, paths.TRIALS, columns_of(rows))
+        new = [column for column in columns_of(rows) if column not in self._registered]
+        register_columns(self._files, paths.TRIALS, new)
         self._open = False
         listed: list[DataFile] = []
         try:
