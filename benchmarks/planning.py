@@ -8,7 +8,7 @@ Run ``python benchmarks/planning.py [TRIALS ...]``. Each line of output is one J
 - ``run``: a whole run, from its call to the first pack (``to_first_pack``); then memory after each quarter of
   its packs has reported. Packs are reported and not run, so that what grows is the driver.
 
-``seeds``: a thousand seeds of each combination; ``points``: one seed of combinations that all differ.
+``seeds``: a thousand seeds of each combination; ``combinations``: one seed of each.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from gradlaw.tasks.modular_addition import ModularAddition
 from gradlaw.trial import State
 
 COUNTS = (10_000, 100_000, 1_000_000)
-SHAPES = ("seeds", "points")
+SHAPES = ("seeds", "combinations")
 COMMITTED = 50_000
 """Trials to a commit of the full store: the commits of a real one are merged to as many."""
 

@@ -67,7 +67,7 @@ def test_nothing_is_kept_of_packs_that_have_reported(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("shape", "allowed"), [("seeds", 600), ("points", 1600)])
+@pytest.mark.parametrize(("shape", "allowed"), [("seeds", 600), ("combinations", 1600)])
 def test_memory_to_the_first_pack(shape: str, allowed: int, tmp_path: Path) -> None:
     """Bytes a trial, in a process of its own; a million at 1,600 and imports of 300 MiB fill 1.8 GiB."""
     command = [sys.executable, str(BENCHMARK), "run", shape, "100000", str(tmp_path)]
