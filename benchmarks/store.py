@@ -180,7 +180,6 @@ def compaction(folder: Path, curves: Curves, num_packs: int) -> Iterator[Record]
 def _state(path: Path) -> Record:
     store = Store.open(path)
     first, again = timed(store.resolve), timed(store.resolve)
-    size, rows = metrics_bytes(store)
     opened = open_store(path)
     opened.sql(BY_STEP.format("metrics"), limits=LIMITS)
     queries = [timed(partial(opened.sql, BY_STEP.format("metrics"), limits=LIMITS)) for _ in range(3)]
@@ -189,7 +188,6 @@ def _state(path: Path) -> Record:
         **summary("resolve_again", [again]),
         **summary("index", [timed(lambda: Store.open(path).index())]),
         **summary("query", queries),
-        "bytes_a_row": round(size / rows, 1),
     }
 
 
