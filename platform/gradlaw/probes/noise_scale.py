@@ -11,8 +11,12 @@ num_draws (as a data-parallel step has them at no cost). Then both estimates are
 >= 1 and ``num_draws`` >= 2: E |G_B|^2 = |G|^2 + tr Sigma / B.
 
 Their ratio is not: |G|^2 may come out near zero or below, and the ratio of one row has no useful mean.
-Average ``noise_trace`` and ``noise_grad_squared`` separately, over steps, seeds or both, and divide
-then; ``noise_scale`` of one row is for looking at.
+Average ``noise_trace`` and ``noise_grad_squared`` separately, over steps, seeds or both, and divide then.
+Measured on softmax regression on digits, 4,000 draws each: at the start, where B_simple = 60, the mean of
+ratios is 64 by default, -16 from two batches of one row and 126 from two of 32; ratios of means are 59 to 60.
+After 300 steps of gradient descent, where B_simple = 4,000, |G|^2 drowns in B_big = 128 rows: that of every
+second row is negative, and no ratio says anything. There divide the mean of ``noise_trace`` by the square of
+``gradient_norm`` (:mod:`gradlaw.probes.gradient_norm`), which is |G| exactly.
 
 Gradients are taken in evaluation mode: batch norm, which would couple the examples of a batch, uses its
 running statistics, and the noise of dropout is no part of Sigma. The draws come from the probe's own streams
