@@ -63,6 +63,11 @@ def run(
     store: StoreOption = DEFAULT_STORE,
     launcher: Annotated[str, typer.Option(help="inline or ray.")] = "ray",
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU.")] = "cpu",
+    width: Annotated[int | None, typer.Option(help="Most trials in one batched program.")] = None,
+    compile_: Annotated[
+        Literal["auto", "always", "never"], typer.Option("--compile", help="Whether steps are compiled.")
+    ] = "auto",
     explore: Annotated[bool, typer.Option(help="Seeds of a range apart; decides nothing.")] = False,
     retry_failed: Annotated[bool, typer.Option(help="Try again what failed for good.")] = False,
     time_limit_s: Annotated[float | None, typer.Option(help="Seconds a pack may take.")] = None,
@@ -85,6 +90,9 @@ def run(
         options = RunOptions(
             launcher=launcher,
             address=address,
+            device=device,
+            width=width,
+            compile=compile_,
             retry_failed=retry_failed,
             time_limit_s=time_limit_s,
             on_progress=display.show,

@@ -18,6 +18,8 @@ from gradlaw.task import Task
 from gradlaw.trial import Trial
 
 Sampling = Literal["iid", "epoch"]
+Compile = Literal["auto", "always", "never"]
+"""Whether steps are compiled; "auto": where the work left pays for it."""
 
 ENGINE_HYPERPARAMETERS = (
     Hyperparameter(

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, get_args, overload
 
 import torch
 
@@ -18,7 +18,7 @@ from gradlaw.fingerprint import digest
 from gradlaw.launch import make_launcher
 from gradlaw.launch.base import Launcher, Order, Report
 from gradlaw.launch.worker import commit_unrun
-from gradlaw.pack import Pack
+from gradlaw.pack import Compile, Pack
 from gradlaw.pending import Index, changed_source, failed_attempts, missing_packs, planned_trials
 from gradlaw.plan import PlanKind
 from gradlaw.planned import Planned, plan_study
@@ -66,6 +66,8 @@ class RunOptions:
         launcher: "inline" or "ray".
         address: Of a running Ray cluster.
         device: Torch device of every pack.
+        width: Most trials in one batched program; None: chosen by a short measurement.
+        compile: "always", "never", or "auto": where the work left pays for it.
         flush_s: Seconds between live parts, > 0.
         time_limit_s: Seconds a pack may take, or None.
         retry_failed: Whether trials that failed for good are tried again.
@@ -76,6 +78,8 @@ class RunOptions:
     launcher: str = "inline"
     address: str | None = None
     device: str = "cpu"
+    width: int | None = None
+    compile: Compile = "auto"
     flush_s: float = 10.0
     time_limit_s: float | None = None
     retry_failed: bool = False
@@ -89,6 +93,10 @@ class RunOptions:
             for name, value in (("flush_s", self.flush_s), ("time_limit_s", self.time_limit_s))
             if value is not None and not value > 0
         ]
+        if self.width is not None and self.width < 1:
+            faults.append(f"width: got {self.width}, allowed >= 1")
+        if self.compile not in get_args(Compile):
+            faults.append(f"compile: got {self.compile!r}, allowed one of {', '.join(get_args(Compile))}")
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
@@ -127,7 +135,7 @@ def run(
         Exception: With the inline launcher, what a task raised, unwrapped.
     """
     options = replace(options or RunOptions(), **how)
-    launcher = make_launcher(options.launcher, address=options.address)
+    launcher = make_launcher(options.launcher, address=options.address, device=options.device)
     with all_faults(options.faults()):
         planned = plan_study(study, preset=preset, overrides=set, seeds=seeds, explore=explore)
     planned.check_claims()
@@ -155,6 +163,8 @@ class _Orders(Sequence[Order]):
             pack=pack,
             store=self._store,
             device=self._options.device,
+            width=self._options.width,
+            compile=self._options.compile,
             flush_s=self._options.flush_s,
             time_limit_s=self._options.time_limit_s,
             attempts=failed_attempts(pack.members, self._index),

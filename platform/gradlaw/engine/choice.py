@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -28,10 +28,7 @@ from gradlaw.engine.memory import available_bytes
 from gradlaw.engine.results import Execution, Mode
 from gradlaw.engine.step import TrialProgram
 from gradlaw.errors import ConfigurationError
-from gradlaw.pack import Member
-
-Compile = Literal["auto", "always", "never"]
-COMPILE: tuple[Compile, ...] = ("auto", "always", "never")
+from gradlaw.pack import Compile, Member
 
 WIDTH = 64
 """Members in one batch where none is given and steps run eagerly: there calls cost more than work."""

@@ -19,6 +19,7 @@ from gradlaw.engine.members import Stack
 from gradlaw.engine.memory import is_out_of_memory
 from gradlaw.engine.rows import PendingRows, Sink, declared
 from gradlaw.engine.step import RUNNING, Ending, Moving
+from gradlaw.errors import ConfigurationError
 from gradlaw.pack import Member, Training
 from gradlaw.probe import Snapshot, TableProbe
 
@@ -92,7 +93,7 @@ class Chunk:
         """Table probes due at the last step, of members that ended before it."""
         for member, step in zip(positions, steps_done, strict=True):
             steps = self.members[member].trial.steps
-            self._measure(step, member, self._due[steps].get(steps, ()))
+            self._measure(step, member, self._due[steps].get(steps, ()), at_end=True)
         self._drain()
 
     def stack(self) -> Stack:
@@ -157,7 +158,7 @@ class Chunk:
             if bool(running[number]):
                 self._measure(step, number, self._due[member.trial.steps].get(step, ()))
 
-    def _measure(self, step: int, member: int, probes: Sequence[TableProbe]) -> None:
+    def _measure(self, step: int, member: int, probes: Sequence[TableProbe], *, at_end: bool = False) -> None:
         """Table probes of one member at its parameters now."""
         if not probes:
             return
@@ -177,7 +178,7 @@ class Chunk:
         for probe in probes:
             for name, columns in probe.rows(snapshot).items():
                 table = declared(name, probe.tables(), f"probe {probe.name}")
-                self._pending.add_rows(step, member, table, columns)
+                self._pending.add_rows(step, member, table, columns, at_end=at_end)
 
     def _restored(self) -> Moving:
         moving: Moving = Flattened.rebuild(self._stack.moving, self._moving)
@@ -210,8 +211,6 @@ def probes_due(training: Training, steps: int) -> Mapping[int, Sequence[TablePro
     Raises:
         ConfigurationError: If one measures outside of the trial.
     """
-    from gradlaw.errors import ConfigurationError
-
     due: dict[int, list[TableProbe]] = {}
     for probe in training.probes:
         if not isinstance(probe, TableProbe):

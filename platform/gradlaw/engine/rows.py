@@ -61,6 +61,7 @@ class _TableRows(NamedTuple):
     member: int
     table: Table
     columns: Columns
+    at_end: bool
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class Sink:
         recorder: Takes them.
         metrics: The ``metrics`` table.
         log_every: Steps between its rows; a trial's last step has one too.
-        recorded: Last step recorded by trial id, kept over members that are run again.
+        recorded: Last step recorded by trial id, kept over members that are run again; and by the id followed
+            by " end", where table probes measured an early end.
     """
 
     recorder: Recorder
@@ -105,9 +107,11 @@ class PendingRows:
         self._steps.append(step)
         self._values.append(values)
 
-    def add_rows(self, step: int, member: int, table: Table, columns: Columns) -> None:
-        """Rows of one member, measured at a step."""
-        self._rows.append(_TableRows(step, member, table, columns))
+    def add_rows(
+        self, step: int, member: int, table: Table, columns: Columns, *, at_end: bool = False
+    ) -> None:
+        """Rows of one member, measured at a step; ``at_end`` where an early end was found after the step."""
+        self._rows.append(_TableRows(step, member, table, columns, at_end))
 
     def drain(self, end: NDArray[Any], last_step: int) -> None:
         """Hands every waiting row that stands to the recorder.
@@ -122,9 +126,11 @@ class PendingRows:
         if self._steps:
             self._drain_metrics(begin, end)
         for row in self._rows:
-            if begin[row.member] < row.step < end[row.member]:
-                trial_id = self._trial_ids[row.member]
+            trial_id = self._trial_ids[row.member]
+            fresh = f"{trial_id} end" not in recorded if row.at_end else begin[row.member] < row.step
+            if fresh and row.step < end[row.member]:
                 self._sink.recorder.append(row.table, with_trial(row.table, row.columns, trial_id))
+        recorded.update({f"{self._trial_ids[row.member]} end": row.step for row in self._rows if row.at_end})
         self._steps, self._values, self._rows = [], [], []
         for trial_id, before in zip(self._trial_ids, begin, strict=True):
             recorded[trial_id] = max(int(before), last_step)

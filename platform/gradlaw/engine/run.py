@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from gradlaw.engine.choice import Choice, Compile, narrower
+from gradlaw.engine.choice import Choice, narrower
 from gradlaw.engine.clock import Clock
 from gradlaw.engine.measure import measure
 from gradlaw.engine.members import DTYPES, stack_splits
@@ -25,7 +25,7 @@ from gradlaw.engine.step import TrialProgram
 from gradlaw.engine.wave import Wave
 from gradlaw.errors import ConfigurationError
 from gradlaw.measurement import Measurement
-from gradlaw.pack import Member, Pack, Training
+from gradlaw.pack import Compile, Member, Pack, Training
 from gradlaw.probe import MetricProbe
 from gradlaw.trial import State
 

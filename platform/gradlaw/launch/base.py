@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from gradlaw.pack import Pack
+from gradlaw.pack import Compile, Pack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,8 @@ class Order:
         store: Path of the store.
         device: Torch device, for example "cpu" or "cuda".
         threads: Threads torch may use, >= 1.
+        width: Most trials in one batched program; None: chosen by a short measurement.
+        compile: "always", "never", or "auto": where the work left pays for it.
         flush_s: Seconds between live parts, > 0.
         time_limit_s: Seconds after which unfinished trials are timed out, at the next step or measurement,
             or None.
@@ -29,6 +31,8 @@ class Order:
     store: str
     device: str = "cpu"
     threads: int = 1
+    width: int | None = None
+    compile: Compile = "auto"
     flush_s: float = 10.0
     time_limit_s: float | None = None
     attempts: Mapping[str, int] = field(default_factory=dict)

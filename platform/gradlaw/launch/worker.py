@@ -97,7 +97,13 @@ def _first_line(text: str) -> str:
 def _train(order: Order, writer: PackWriter) -> Generator[Report, None, tuple[TrialResult, ...]]:
     """Runs the pack, handing on the engine's progress, and returns its results."""
     runner = run_pack(
-        order.pack, writer, device=order.device, flush_s=order.flush_s, time_limit_s=order.time_limit_s
+        order.pack,
+        writer,
+        device=order.device,
+        flush_s=order.flush_s,
+        time_limit_s=order.time_limit_s,
+        width=order.width,
+        compile=order.compile,
     )
     while True:
         try:
