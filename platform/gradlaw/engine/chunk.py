@@ -163,7 +163,8 @@ class Chunk:
         if not probes:
             return
         own, moving = self.members[member], self._restored()
-        params, buffers = tree_map(lambda leaf: leaf[member], (moving.params, moving.buffers))
+        # copies: a compiled step writes over its inputs
+        params, buffers = tree_map(lambda leaf: leaf[member].clone(), (moving.params, moving.buffers))
         split = self._stack.split
         snapshot = Snapshot(
             task=self._functions.program.task,

@@ -20,6 +20,9 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 Flat = Callable[..., list[Tensor]]
 """A function from tensors to tensors."""
 
+_SMALL_PRODUCT = 10_000
+"""Multiplications of a product of matrices up to which it is summed without the library; measured."""
+
 
 class Flattened:
     """A function of pytrees as a function of their tensors.
@@ -66,18 +69,74 @@ class Flattened:
         """The function as a graph of operators, for tensors of these shapes."""
         from torch.fx.experimental.proxy_tensor import make_fx
 
-        return make_fx(self._eager)(*tensors)
+        graph = make_fx(self._eager)(*tensors)
+        if not tensors[0].is_cuda:
+            _sum_small_products(graph)
+        return graph
 
-    def compile(self, graph: GraphModule, tensors: Sequence[Tensor]) -> None:
-        """Has :attr:`call` run the compiled graph from now on."""
+    def compile(self, graph: GraphModule, tensors: Sequence[Tensor], *, num_moved: int = 0) -> None:
+        """Has :attr:`call` run the compiled graph from now on.
+
+        Args:
+            graph: As traced.
+            tensors: Examples of its inputs.
+            num_moved: So many first outputs are written over as many inputs before the last one, where the
+                caller wants the memory rather than the old values; 0: inputs stay as they are.
+        """
         from torch._inductor import compile as compile_graph
 
-        options: dict[str, Any] = {}
-        if tensors and tensors[0].is_cuda:
-            options["triton.cudagraphs"] = True
+        options: dict[str, Any] = {"triton.cudagraphs": True} if tensors[0].is_cuda else {}
+        if num_moved:
+            _write_over_inputs(graph, num_moved)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the compiler's own, about versions and devices
-            self.call = compile_graph(graph, list(tensors), options=options)
+            call = compile_graph(graph, list(tensors), options=options)
+        if not num_moved:
+            self.call = call
+            return
+        moved = slice(-1 - num_moved, -1)
+        self.call = lambda *inputs: [*inputs[moved], *call(*inputs)]
+
+
+def _write_over_inputs(graph: GraphModule, num_moved: int) -> None:
+    """The first outputs become writes to inputs, and leave the outputs."""
+    aten, nodes = torch.ops.aten, graph.graph
+    inputs = nodes.find_nodes(op="placeholder")[-1 - num_moved : -1]
+    (output,) = nodes.find_nodes(op="output")
+    moved, rest = output.args[0][:num_moved], output.args[0][num_moved:]
+    with nodes.inserting_before(output):
+        # all values are taken before the first is written: one may be another's old value
+        pairs = [
+            (old, nodes.call_function(aten.clone.default, (new,)))
+            for old, new in zip(inputs, moved, strict=True)
+            if new is not old
+        ]
+        for old, new in pairs:
+            nodes.call_function(aten.copy_.default, (old, new))
+    output.args = (list(rest),)
+    graph.recompile()
+
+
+def _sum_small_products(graph: GraphModule) -> None:
+    """Products of small matrices as sums of products, which are compiled together with what is around them.
+
+    A library's product of matrices costs more to call, and to come back from, than a small one takes.
+    """
+    aten, nodes = torch.ops.aten, graph.graph
+    for node in nodes.find_nodes(op="call_function", target=aten.bmm.default):
+        left, right = node.args
+        rows, inner = left.meta["val"].shape[1:]
+        columns = right.meta["val"].shape[2]
+        if min(rows, inner, columns) > 1 and rows * inner * columns > _SMALL_PRODUCT:
+            continue
+        with nodes.inserting_before(node):
+            wide = nodes.call_function(aten.unsqueeze.default, (left, 3))
+            tall = nodes.call_function(aten.unsqueeze.default, (right, 1))
+            product = nodes.call_function(aten.mul.Tensor, (wide, tall))
+            total = nodes.call_function(aten.sum.dim_IntList, (product, [2]))
+        node.replace_all_uses_with(total)
+        nodes.erase_node(node)
+    graph.recompile()
 
 
 @cache

@@ -63,12 +63,17 @@ def compile_functions(functions: Functions, stacked: Stack) -> int:
     """Compiles the step and, if enough is read at logged steps, the reading; bytes that a step makes."""
     arguments = step_arguments(functions, stacked)
     graph = functions.step.trace(arguments)
-    functions.step.compile(graph, arguments)
     training = functions.program.training
+    made = bytes_made(graph)
+    early = training.target is not None or training.halving is not None  # these go back a step
+    in_place = not early and stacked.device.type == "cpu"  # on a GPU a captured graph does as well
+    functions.step.compile(
+        graph, arguments, num_moved=len(Flattened.leaves(stacked.moving)) if in_place else 0
+    )
     if functions.program.probes:
         moving = Flattened.leaves(stacked.moving)
         inputs = [*Flattened.leaves((stacked.fixed, stacked.split)), *moving, arguments[-1]]
         reading = functions.read.trace(inputs)
         if bytes_made(reading) * (training.steps // training.log_every) > _PAYS_BYTES:
             functions.read.compile(reading, inputs)
-    return bytes_made(graph)
+    return made

@@ -153,8 +153,9 @@ class TrialProgram:
 
     def _fault(self, loss: Tensor, params: Params, last: Tensor) -> Tensor:
         """What is wrong with a step; the parameters after the ``last`` belong to no trial."""
-        finite = [torch.isfinite(value).all() for value in params.values()]
-        sound = torch.stack(finite).all() if finite else torch.ones_like(loss, dtype=torch.bool)
+        # zero times a number that is not finite is not a number: one pass, without a mask an element
+        zeros = [(value * 0.0).sum() for value in params.values() if value.is_floating_point()]
+        sound = torch.isfinite(torch.stack(zeros).sum()) if zeros else torch.isfinite(torch.zeros_like(loss))
         fault = torch.where(sound | last, int(Ending.NONE), int(Ending.PARAMETER_NOT_FINITE))
         fault = torch.where(loss > self.training.loss_bound, int(Ending.LOSS_ABOVE_BOUND), fault)
         return torch.where(torch.isfinite(loss), fault, int(Ending.LOSS_NOT_FINITE))

@@ -97,12 +97,15 @@ class Adam(ElementwiseRule):
         return param - hp["rate"] * moved.first / self._root(moved, hp), moved
 
     def prepared(self, hp: Hyper, t: Tensor) -> Hyper:
-        """With ``rate``, lr over the first bias correction, and ``correction2``, the second."""
+        """With ``rate``, lr over the first bias correction, and ``share2``, 1 over the second.
+
+        Once a step, and as factors: a division an element would cost as much as the rest of the update.
+        """
         if not self.bias_correction:
             return {**hp, "rate": hp["lr"]}
         n = t + 1
         rate = hp["lr"] / bias_correction(hp["beta1"], n)
-        return {**hp, "rate": rate, "correction2": bias_correction(hp["beta2"], n)}
+        return {**hp, "rate": rate, "share2": 1.0 / bias_correction(hp["beta2"], n)}
 
     def preconditioner(self, state: Pytree, params: Params, hp: Hyper, t: Tensor) -> Params | None:
         """P after ``t`` steps, as Cohen et al. 2207.14484 define it; before the first, v = 0 and n = 1."""
@@ -119,7 +122,7 @@ class Adam(ElementwiseRule):
         """P without its first factor."""
         second = state.largest if isinstance(state, LargestMoments) else state.second
         if self.bias_correction:
-            second = second / hp["correction2"]
+            second = second * hp["share2"]
         return torch.sqrt(second + hp["eps"]) if self.eps_inside else torch.sqrt(second) + hp["eps"]
 
 

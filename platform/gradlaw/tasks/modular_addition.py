@@ -26,11 +26,12 @@ def addition_table(modulus: int) -> NDArray[np.int64]:
 
 
 class ModularAddition(Task):
-    """o = W_c h with h_j = (W_a[j, g1] + W_b[j, g2])^2; loss = mean of ||P (o - e_y)||^2, P = I - 11^T/d.
+    """o = W_c h with h_j = (W_a[g1, j] + W_b[g2, j])^2; loss = mean of ||P (o - e_y)||^2, P = I - 11^T/d.
 
-    The loss is summed over classes, without a factor 1/2; the zero predictor has loss 1 - 1/d. W_a and W_b
-    have shape [width, modulus], W_c [modulus, width]; no biases. Initialization is U(-1/sqrt(fan_in),
-    1/sqrt(fan_in)) with fan_in = modulus for W_a and W_b, and width for W_c.
+    The loss is summed over classes, without a factor 1/2; the zero predictor has loss 1 - 1/d. All three have
+    shape [modulus, width], a residue to a row, so that what belongs together is read together (W_a and W_b
+    are the transposed weights of the layer that takes one-hot inputs); no biases. Initialization is
+    U(-1/sqrt(fan_in), 1/sqrt(fan_in)) with fan_in = modulus for W_a and W_b, and width for W_c.
 
     Reference: Tian, "Composing global optimizers to reasoning tasks via algebraic objects in neural nets",
     arXiv 2410.01779, and its public code, whose scale this is (the paper divides o by 2d).
@@ -51,7 +52,9 @@ class ModularAddition(Task):
 
     def init(self, streams: Streams) -> tuple[Params, Buffers]:
         d, q = self.modulus, self.width
-        return uniform_init(streams, {"W_a": ((q, d), d), "W_b": ((q, d), d), "W_c": ((d, q), q)}), {}
+        drawn = uniform_init(streams, {"W_a": ((q, d), d), "W_b": ((q, d), d), "W_c": ((d, q), q)})
+        tables = {name: drawn[name].T.contiguous() for name in ("W_a", "W_b")}
+        return {**tables, "W_c": drawn["W_c"]}, {}
 
     def split(self, streams: Streams) -> Split:
         return random_split(streams, self.modulus**2, self.test_share)
@@ -64,7 +67,7 @@ class ModularAddition(Task):
     def loss(self, params: Params, buffers: Buffers, batch: Batch, noise: Noise, taps: Taps) -> LossOutput:
         del noise
         first, second, target = batch
-        hidden = (params["W_a"].T[first] + params["W_b"].T[second]) ** 2
+        hidden = (params["W_a"][first] + params["W_b"][second]) ** 2
         outputs = taps.linear("W_c", hidden, params["W_c"])
         classes = torch.arange(self.modulus, device=outputs.device)
         error = outputs - (target[:, None] == classes).to(outputs.dtype)
