@@ -103,9 +103,9 @@ def _narrow(values: NDArray[Any]) -> NDArray[Any]:
 def _modular_loss(params: Tree, batch: Tree) -> jax.Array:
     first, second, target = batch
     if jnp.issubdtype(first.dtype, jnp.floating):
-        units = first @ params["W_a"].T + second @ params["W_b"].T
+        units = first @ params["W_a"] + second @ params["W_b"]
     else:
-        units = params["W_a"].T[first] + params["W_b"].T[second]
+        units = params["W_a"][first] + params["W_b"][second]
     error = (units * units) @ params["W_c"].T - target
     projected = error - error.mean(axis=1, keepdims=True)
     return (projected * projected).sum(axis=1).mean()

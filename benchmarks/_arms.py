@@ -111,9 +111,9 @@ def modular_loss(params: dict[str, Tensor], batch: tuple[Tensor, ...]) -> Tensor
     """Projected squared error of quadratic units; residues as indices, or as one-hot rows."""
     first, second, target = batch
     if first.is_floating_point():
-        units = linear(first, params["W_a"]) + linear(second, params["W_b"])
+        units = first @ params["W_a"] + second @ params["W_b"]
     else:
-        units = params["W_a"].T[first] + params["W_b"].T[second]
+        units = params["W_a"][first] + params["W_b"][second]
     error = linear(units * units, params["W_c"]) - target
     projected = error - error.mean(dim=1, keepdim=True)
     return (projected * projected).sum(dim=1).mean()

@@ -28,8 +28,8 @@ class PlainTrial:
         a, b = pairs[:, torch.randperm(modulus**2, generator=generator)[num_test:]]
         self._batch = (a, b, one_hot((a + b) % modulus, modulus).float())
         self._params = {
-            "W_a": uniform(width, modulus),
-            "W_b": uniform(width, modulus),
+            "W_a": uniform(modulus, width),
+            "W_b": uniform(modulus, width),
             "W_c": uniform(modulus, width),
         }
         self._optimizer = torch.optim.Adam(
@@ -51,7 +51,7 @@ class PlainTrial:
 
     def _loss(self) -> torch.Tensor:
         first, second, target = self._batch
-        units = self._params["W_a"].T[first] + self._params["W_b"].T[second]
+        units = self._params["W_a"][first] + self._params["W_b"][second]
         error = (units * units) @ self._params["W_c"].T - target
         projected = error - error.mean(dim=1, keepdim=True)
         return (projected * projected).sum(dim=1).mean()

@@ -74,7 +74,7 @@ Program = Training | Measurement
 """What a pack runs: a training program, or a measurement."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
     """One trial of a pack with all its resolved hyperparameters, defaults included."""
 

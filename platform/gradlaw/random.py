@@ -116,6 +116,26 @@ class Streams:
         return torch.argsort(((words[:, 0] & 0x3FFFFFFF) << 32) | words[:, 1])
 
 
+@dataclass(frozen=True)
+class _HostStreams(Streams):
+    """Streams whose seed and step are known here: numpy draws the same words several times as fast."""
+
+    def at(self, *, step: Tensor | None = None, part: int | None = None) -> Streams:
+        if step is None:
+            return super().at(part=part)
+        return Streams(self.seed, step, self.part if part is None else part, self.user)
+
+    def words(self, stream: Stream, count: int) -> Tensor:
+        from gradlaw.random_host import philox_blocks
+
+        if any(map(torch._C._functorch.is_functorch_wrapped_tensor, (self.seed, self.step))):
+            return super().words(stream, count)  # under vmap they are no single numbers
+        counter = (int(self.step), self.part, self.user)
+        blocks = philox_blocks(0, (count + 3) // 4, counter, (int(self.seed), STREAMS[stream]))
+        return torch.from_numpy(blocks.reshape(-1)[:count].astype("int64"))
+
+
 def streams_of(seed: int, *, device: str | torch.device = "cpu") -> Streams:
     """The streams of one trial at step 0, on a device."""
-    return Streams(torch.tensor(seed, device=device), torch.tensor(0, device=device))
+    kind = _HostStreams if torch.device(device).type == "cpu" else Streams
+    return kind(torch.tensor(seed, device=device), torch.tensor(0, device=device))

@@ -19,10 +19,12 @@ _MASK, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 _CHUNK = 1 << 12  # blocks worked on at once, so that they stay in the cache
 
 
-def _philox_blocks(first: int, count: int, step: int, part: int, key: tuple[int, int]) -> NDArray[np.uint64]:
-    """Blocks ``first`` .. ``first + count - 1`` as words of shape [count, 4]."""
+def philox_blocks(
+    first: int, count: int, counter: tuple[int, int, int], key: tuple[int, int]
+) -> NDArray[np.uint64]:
+    """Blocks ``first`` .. ``first + count - 1`` of (step, part, user) as words of shape [count, 4]."""
     c0 = np.arange(first, first + count, dtype=np.uint64)
-    c1, c2, c3 = np.full_like(c0, step), np.full_like(c0, part), np.zeros_like(c0)
+    c1, c2, c3 = (np.full_like(c0, word) for word in counter)
     k0, k1 = key
     for _ in range(10):
         product0, product1 = c0 * _M0, c2 * _M1
@@ -48,7 +50,8 @@ class HostStreams:
         for start in range(0, blocks, _CHUNK):
             size = min(_CHUNK, blocks - start)
             key = (self.seed, STREAMS[stream])
-            out[start : start + size] = _philox_blocks(first // 4 + start, size, self.step, self.part, key)
+            counter = (self.step, self.part, 0)
+            out[start : start + size] = philox_blocks(first // 4 + start, size, counter, key)
         return out.reshape(-1)[:count]
 
     def integers(self, stream: Stream, high: int, shape: tuple[int, ...]) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ def brute_force_loss(weights, rows, modulus):
     losses = []
     for first, second in rows:
         one, two = np.eye(modulus)[first], np.eye(modulus)[second]
-        output = weights["W_c"] @ (weights["W_a"] @ one + weights["W_b"] @ two) ** 2
+        output = weights["W_c"] @ (weights["W_a"].T @ one + weights["W_b"].T @ two) ** 2
         residual = projection @ (output - np.eye(modulus)[(first + second) % modulus])
         losses.append(residual @ residual)
     return np.mean(losses)
@@ -70,8 +70,8 @@ def test_a_memorizing_network_solves_it():
     table = addition_table(d)
     hidden = ((table[:, None, 0] == table[None, :, 0]) * 1.0 + (table[:, None, 1] == table[None, :, 1])) ** 2
     params = {
-        "W_a": torch.tensor((table[:, :1] == np.arange(d)) * 1.0),
-        "W_b": torch.tensor((table[:, 1:2] == np.arange(d)) * 1.0),
+        "W_a": torch.tensor((table[:, :1] == np.arange(d)) * 1.0).T,
+        "W_b": torch.tensor((table[:, 1:2] == np.arange(d)) * 1.0).T,
         "W_c": torch.tensor(np.linalg.lstsq(hidden, np.eye(d)[table[:, 2]], rcond=None)[0].T),
     }
     batch = task.batch(torch.arange(9), STREAMS)
@@ -85,7 +85,7 @@ def test_shapes_and_ranges_of_the_initial_weights():
     params, buffers = task.init(STREAMS)
     assert buffers == {}
     assert {name: tuple(value.shape) for name, value in params.items()} == {
-        "W_a": (512, 23), "W_b": (512, 23), "W_c": (23, 512),
+        "W_a": (23, 512), "W_b": (23, 512), "W_c": (23, 512),
     }  # fmt: skip
     for name, fan_in in (("W_a", 23), ("W_b", 23), ("W_c", 512)):
         largest = params[name].abs().max().item() * math.sqrt(fan_in)

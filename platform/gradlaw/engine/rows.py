@@ -19,7 +19,7 @@ from gradlaw.engine.recorder import Recorder
 from gradlaw.errors import ConfigurationError, UnknownNameError
 from gradlaw.pack import Training
 from gradlaw.probe import Columns, MetricProbe
-from gradlaw.table import Column, Table
+from gradlaw.table import Coded, Column, Table
 from gradlaw.trial import Trial
 
 METRICS_GRAIN = "One logged step of one trial."
@@ -92,7 +92,7 @@ class PendingRows:
 
     def __init__(self, sink: Sink, trials: Sequence[Trial]) -> None:
         self._sink = sink
-        self._trial_ids = np.array([trial.trial_id for trial in trials], dtype=object)
+        self._trial_ids = [trial.trial_id for trial in trials]
         self._last = np.array([trial.steps for trial in trials])
         self._steps: list[int] = []
         self._values: list[dict[str, Tensor]] = []
@@ -139,8 +139,8 @@ class PendingRows:
         num_members, steps = len(self._trial_ids), np.array(self._steps)[:, None]
         stands = (steps > begin) & (steps < end)
         stands &= (steps % self._sink.log_every == 0) | (steps == self._last)
-        columns: dict[str, NDArray[Any]] = {
-            "trial_id": np.broadcast_to(self._trial_ids, stands.shape)[stands],
+        columns: dict[str, NDArray[Any] | Coded] = {
+            "trial_id": Coded(np.nonzero(stands)[1].astype(np.int32), self._trial_ids),
             "step": np.broadcast_to(steps, stands.shape)[stands],
         }
         for column in self._sink.metrics.columns[1:]:
@@ -175,4 +175,4 @@ def with_trial(table: Table, columns: Columns, trial_id: str) -> Columns:
         msg = f"table {table.name}: got columns of lengths {lengths}; allowed: {sorted(names)} of one length"
         raise ConfigurationError([msg])
     length = next(iter(lengths.values()))
-    return {"trial_id": np.full(length, trial_id, dtype=object), **columns}
+    return {"trial_id": Coded(np.zeros(length, dtype=np.int8), [trial_id]), **columns}
