@@ -125,14 +125,15 @@ def _resolved(training: Training, values: Mapping[str, Scalar]) -> dict[str, Sca
     return {item.name: item.default for item in (*ENGINE_HYPERPARAMETERS, *declared)} | dict(values)
 
 
-def _member(training: Training, values: Mapping[str, Scalar], seed: int) -> Member:
+def _member(training: Training, arm: Mapping[str, Scalar], seed: int) -> Member:
+    values = {name: value for name, value in arm.items() if name != "steps"}
     trial = Trial(
         task=training.task.name,
         rule=training.rule.name,
         schedule=training.schedule.name,
         hyperparameters=values,
         seed=seed,
-        steps=training.steps,
+        steps=int(arm.get("steps", training.steps)),
         dtype=training.dtype,
         data_digest="",
     )
@@ -157,10 +158,14 @@ def _train(
     schedule: Schedule | None = None,
     **settings: Any,
 ) -> Trained:
-    """Trains every arm at every seed as one pack, in float64 unless told otherwise."""
+    """Trains every arm at every seed as one pack, in float64 unless told otherwise.
+
+    An arm's "steps" are its own length.
+    """
     own = {field.name for field in fields(Training)}
     chosen = {"steps": 20, "dtype": "float64", "probes": (Weights(),)}
     chosen |= {name: value for name, value in settings.items() if name in own}
+    chosen["steps"] = max(int(arm.get("steps", chosen["steps"])) for arm in arms)
     training = Training(task=task, rule=rule or SGD(), schedule=schedule or Constant(), **chosen)
     members = tuple(_member(training, values, seed) for seed in seeds for values in arms)
     pack = Pack(pack_id="pack", study="study", program=training, members=members)

@@ -32,12 +32,15 @@ class Chunk:
 
     Args:
         members: The members; the stack may be wider (padding).
-        stack: Their tensors before step ``start``.
+        stack: Their tensors.
         functions: For the stack's width.
         sink: Takes their rows.
+        step: The last step they took; 0 at the start.
     """
 
-    def __init__(self, members: Sequence[Member], stack: Stack, functions: Functions, sink: Sink) -> None:
+    def __init__(
+        self, members: Sequence[Member], stack: Stack, functions: Functions, sink: Sink, step: int
+    ) -> None:
         self.members = members
         self._stack, self._functions, self._sink = stack, functions, sink
         self._training = functions.program.training
@@ -49,7 +52,7 @@ class Chunk:
         self._before = self._moving
         self._rows: Tensor | None = None
         self._values: dict[str, Tensor] = {}
-        self.step = 0
+        self.step = step
         self.timed_out = False
 
     def advance(self, first: int, last: int, clock: Clock) -> Iterator[int]:
@@ -90,10 +93,12 @@ class Chunk:
         self._moving = taken
 
     def measure_ends(self, positions: Sequence[int], steps_done: Sequence[int]) -> None:
-        """Table probes due at the last step, of members that ended before it."""
+        """Table probes due at the last step, of members that ended early, unless they measured there."""
         for member, step in zip(positions, steps_done, strict=True):
             steps = self.members[member].trial.steps
-            self._measure(step, member, self._due[steps].get(steps, ()), at_end=True)
+            due, measured = (self._due[steps].get(at, ()) for at in (steps, step))
+            probes = [probe for probe in due if probe not in measured]
+            self._measure(step, member, probes, at_end=True)
         self._drain()
 
     def stack(self) -> Stack:
@@ -105,10 +110,10 @@ class Chunk:
         training = self._training
         logged = step % training.log_every == 0 or step in self._ends
         self._measure_due(step)
-        values = self._read(t) if logged else {}
         self._before = self._moving
-        inputs = [*self._constants, self._rows_of(step, t), *self._moving, t]
         try:
+            values = self._read(t) if logged else {}
+            inputs = [*self._constants, self._rows_of(step, t), *self._moving, t]
             *self._moving, loss, t = self._functions.step.call(*inputs)
         except Exception as error:
             if self._functions.mode != "eager" or step > 0 or is_out_of_memory(error):
@@ -126,7 +131,8 @@ class Chunk:
             return {}
         read = self._functions.read
         values: dict[str, Tensor] = read.restore(read.call(*self._constants, *self._moving, t))
-        return values
+        # copies: a probe may give what it holds, and a compiled step writes over its inputs
+        return {name: value.clone() for name, value in values.items()}
 
     def _rows_of(self, step: int, t: Tensor) -> Tensor:
         size = self._functions.program.sampler.block_steps

@@ -51,7 +51,7 @@ class Wave:
         self._order = [member.trial.trial_id for member in members]
         device = torch.device(machine.execution.device)
         self._chunks = [
-            self._chunk(part, stack(machine.program, _padded(part, self._width), device))
+            self._chunk(part, stack(machine.program, _padded(part, self._width), device), 0)
             for part in _parts(members, self._width)
         ]
 
@@ -90,9 +90,9 @@ class Wave:
         halving = self._training.halving
         return halving.rungs(self._training.steps) if halving else ()
 
-    def _chunk(self, members: Sequence[Member], stacked: Stack) -> Chunk:
+    def _chunk(self, members: Sequence[Member], stacked: Stack, step: int) -> Chunk:
         functions = self._machine.functions(stacked)
-        return Chunk(members, stacked, functions, self._sink)
+        return Chunk(members, stacked, functions, self._sink, step)
 
     def _steps_done(self) -> int:
         running = sum(
@@ -143,7 +143,7 @@ class Wave:
         for chunk in self._chunks:
             for member in chunk.members:
                 if member.trial.trial_id not in self._results:
-                    steps = chunk.step
+                    steps = chunk.step if chunk.timed_out else chunk.step + 1
                     reason = f"time limit reached after {steps} of {member.trial.steps} steps"
                     self._end(member, State.TIMED_OUT, reason, steps)
 
@@ -179,7 +179,7 @@ class Wave:
         whole = joined(stacks)
         self._width = width = self._machine.narrowed(self._width, len(left), self._training.steps - step)
         self._chunks = [
-            self._chunk(part, whole.taken(_padded(at, width)))
+            self._chunk(part, whole.taken(_padded(at, width)), step)
             for part, at in zip(_parts(members, width), _parts(places, width), strict=True)
         ]
 
