@@ -18,9 +18,9 @@ class PlainTrial:
     def __init__(self, modulus: int, width: int, *, lr: float, weight_decay: float, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
 
-        def uniform(rows: int, columns: int) -> torch.Tensor:
-            drawn = 2 * torch.rand(rows, columns, generator=generator) - 1
-            return (drawn / math.sqrt(columns)).requires_grad_(True)
+        def uniform(fan_in: int) -> torch.Tensor:
+            drawn = 2 * torch.rand(modulus, width, generator=generator) - 1
+            return (drawn / math.sqrt(fan_in)).requires_grad_(True)
 
         first, second = torch.meshgrid(torch.arange(modulus), torch.arange(modulus), indexing="ij")
         pairs = torch.stack((first.reshape(-1), second.reshape(-1)))
@@ -28,9 +28,9 @@ class PlainTrial:
         a, b = pairs[:, torch.randperm(modulus**2, generator=generator)[num_test:]]
         self._batch = (a, b, one_hot((a + b) % modulus, modulus).float())
         self._params = {
-            "W_a": uniform(modulus, width),
-            "W_b": uniform(modulus, width),
-            "W_c": uniform(modulus, width),
+            "W_a": uniform(modulus),
+            "W_b": uniform(modulus),
+            "W_c": uniform(width),
         }
         self._optimizer = torch.optim.Adam(
             list(self._params.values()), lr=lr, weight_decay=weight_decay, fused=True

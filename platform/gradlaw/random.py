@@ -16,6 +16,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 Stream = Literal["split", "init", "order", "noise"]
 STREAMS: dict[str, int] = {"split": 0, "init": 1, "order": 2, "noise": 3}
@@ -128,7 +129,7 @@ class _HostStreams(Streams):
     def words(self, stream: Stream, count: int) -> Tensor:
         from gradlaw.random_host import philox_blocks
 
-        if any(map(torch._C._functorch.is_functorch_wrapped_tensor, (self.seed, self.step))):
+        if any(map(is_functorch_wrapped_tensor, (self.seed, self.step))):
             return super().words(stream, count)  # under vmap they are no single numbers
         counter = (int(self.step), self.part, self.user)
         blocks = philox_blocks(0, (count + 3) // 4, counter, (int(self.seed), STREAMS[stream]))

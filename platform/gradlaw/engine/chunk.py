@@ -22,6 +22,7 @@ from gradlaw.engine.step import RUNNING, Ending, Moving
 from gradlaw.errors import ConfigurationError
 from gradlaw.pack import Member, Training
 from gradlaw.probe import Snapshot, TableProbe
+from gradlaw.task import Task
 
 _SCALARS = 3  # ended_at, ending and last_loss are the last tensors of Moving
 _LAST_LOSS, _ENDING, _ENDED_AT = -1, -2, -3
@@ -168,20 +169,8 @@ class Chunk:
         """Table probes of one member at its parameters now."""
         if not probes:
             return
-        own, moving = self.members[member], self._restored()
-        # copies: a compiled step writes over its inputs
-        params, buffers = tree_map(lambda leaf: leaf[member].clone(), (moving.params, moving.buffers))
-        split = self._stack.split
-        snapshot = Snapshot(
-            task=self._functions.program.task,
-            params=params,
-            buffers=buffers,
-            split=tree_map(lambda leaf: leaf[member], split) if self._stack.own_split else split,
-            hyperparameters=own.hyperparameters,
-            seed=own.trial.seed,
-            step=step,
-            steps=own.trial.steps,
-        )
+        stack = self.stack()
+        snapshot = snapshot_of(self._functions.program.task, stack, self.members[member], member, step)
         for probe in probes:
             for name, columns in probe.rows(snapshot).items():
                 table = declared(name, probe.tables(), f"probe {probe.name}")
@@ -195,6 +184,25 @@ class Chunk:
         ended_at, ending, _ = self.ended()
         kept = np.isin(ending, [int(Ending.REACHED_TARGET), int(Ending.STOPPED)])
         self._pending.drain(np.where(kept, ended_at + 1, ended_at), self.step)
+
+
+def snapshot_of(task: Task, stack: Stack, member: Member, place: int, step: int) -> Snapshot:
+    """What table probes see of the member at a place of a batch, after ``step`` steps."""
+    # copies: a compiled step writes over its inputs
+    params, buffers = tree_map(
+        lambda leaf: leaf[place].clone(), (stack.moving.params, stack.moving.buffers)
+    )
+    split = stack.split
+    return Snapshot(
+        task=task,
+        params=params,
+        buffers=buffers,
+        split=tree_map(lambda leaf: leaf[place], split) if stack.own_split else split,
+        hyperparameters=member.hyperparameters,
+        seed=member.trial.seed,
+        step=step,
+        steps=member.trial.steps,
+    )
 
 
 def reason_of(ending: Ending, loss: float, step: int, training: Training) -> str:

@@ -83,7 +83,7 @@ class _Setting(NamedTuple):
 
 def _train(training: Training, members: Sequence[Member], setting: _Setting) -> Run:
     recorder, clock = setting.recorder, setting.clock
-    program = _program(training, members, setting.device)
+    program = program_of(training, members, setting.device)
     sink = Sink(recorder, metrics_table(training), training.log_every, {})
     machine = Choice(
         program, members, setting.device, setting.width, setting.compile, clock.time_limit_s
@@ -148,7 +148,8 @@ def _reported(
         )
 
 
-def _program(training: Training, members: Sequence[Member], device: str) -> TrialProgram:
+def program_of(training: Training, members: Sequence[Member], device: str) -> TrialProgram:
+    """The functions of one trial that these members share, on a device."""
     task = training.task.to(torch.device(device), DTYPES[training.dtype])
     split = stack_splits(training.task, members[:1], torch.device("cpu"))
     num_train = None if split is None else split.train.shape[-1]

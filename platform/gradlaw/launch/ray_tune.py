@@ -31,18 +31,18 @@ HANG_FACTOR, HANG_GRACE_S = 2.0, 5.0
 """A worker is ended after this many time limits and seconds: one long step is still waited for."""
 
 
-class EncodedOrder(NamedTuple):
-    """An order as it travels; what it needs is imported only where it is decoded."""
+class SentOrder(NamedTuple):
+    """An order on its way: its bytes lie with Ray, and what it needs is imported only where it is decoded."""
 
     pack_id: str
-    data: bytes
+    data: ray.ObjectRef[bytes]
 
 
 class PackTrainable(tune.Trainable):
     """Runs one order after another; each ``step`` goes on until the next report."""
 
     def setup(
-        self, config: dict[str, Any], orders: Sequence[EncodedOrder] = (), python_path: Sequence[str] = ()
+        self, config: dict[str, Any], orders: Sequence[SentOrder] = (), python_path: Sequence[str] = ()
     ) -> None:
         """Takes the run's orders; they are decoded one at a time, when their turn comes."""
         sys.path.extend(item for item in python_path if item not in sys.path)
@@ -57,7 +57,7 @@ class PackTrainable(tune.Trainable):
         return True
 
     def _work(self) -> Iterator[Report]:
-        order: Order = cloudpickle.loads(self._order.data)
+        order: Order = cloudpickle.loads(ray.get(self._order.data))
         self._alarm = _set_alarm(order)
         yield from work(order)
 
@@ -100,7 +100,7 @@ def _set_alarm(order: Order) -> threading.Timer | None:
 class _Forward(tune.Callback):
     """Hands each report, and each lost actor, to the run."""
 
-    def __init__(self, orders: Sequence[EncodedOrder], on_report: OnReport) -> None:
+    def __init__(self, orders: Sequence[SentOrder], on_report: OnReport) -> None:
         self._orders = orders
         self._on_report = on_report
 
@@ -129,9 +129,9 @@ def _cause(trial: Any) -> str:
     return " ".join(text.partition("\n")[2].split())[:300] or "the worker died"
 
 
-def _encode(order: Order) -> EncodedOrder:
+def _send(order: Order) -> SentOrder:
     data: bytes = cloudpickle.dumps(order)  # type: ignore[no-untyped-call]  # ray leaves it untyped
-    return EncodedOrder(order.pack.pack_id, data)
+    return SentOrder(order.pack.pack_id, ray.put(data))
 
 
 class RayLauncher(Launcher):
@@ -163,12 +163,12 @@ class RayLauncher(Launcher):
             )
         try:
             with tempfile.TemporaryDirectory(prefix="gradlaw-tune-") as folder:
-                self._fit([_encode(order) for order in orders], on_report, folder)
+                self._fit([_send(order) for order in orders], on_report, folder)
         finally:
             if started_here:
                 ray.shutdown()
 
-    def _fit(self, orders: Sequence[EncodedOrder], on_report: OnReport, folder: str) -> None:
+    def _fit(self, orders: Sequence[SentOrder], on_report: OnReport, folder: str) -> None:
         trainable = tune.with_parameters(
             PackTrainable,
             orders=orders,
