@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ import torch
 from gradlaw.engine.compiled import bytes_made, missing_compiler
 from gradlaw.engine.functions import Functions
 from gradlaw.engine.machine import Machine, step_arguments
-from gradlaw.engine.members import Stack, stack
+from gradlaw.engine.members import Stack, Starts
 from gradlaw.engine.memory import available_bytes
 from gradlaw.engine.results import Execution, Mode
 from gradlaw.engine.step import TrialProgram
@@ -96,54 +97,56 @@ class Choice:
     def _compiled_if_it_pays(self, eager_width: int) -> Machine:
         eager = self._machine("eager", eager_width)
         try:
-            stacked = self._stack(eager_width)
-            functions = eager.functions(stacked)
-            total_s = self._eager_s(functions, stacked)
-            if total_s < _WARM_S:
+            eager_s = self._eager_s(eager)
+            total_s = eager_s * self.program.training.steps * len(self.members)
+            if self.time_limit_s is not None:
+                total_s = min(total_s, self.time_limit_s)
+            if self.compile == "auto" and total_s < _WARM_S:
                 return eager
-            graph = functions.step.trace(step_arguments(functions, stacked))
+            pair = self._stack(2)
+            functions = Functions(self.program, "compiled", pair)
+            graph = functions.step.trace(step_arguments(functions, pair))
         except Exception:  # noqa: BLE001 - what a step raises is for the run to deal with
             return eager
         note = _Note(graph.code, self.device)
         found = note.read()
-        if found is None and total_s < _COLD_S:
+        if self.compile == "auto" and found is None and total_s < _COLD_S:
             return eager
         try:
-            return self._compiled(note, found, bytes_made(graph) // eager_width, total_s)
+            machine, step_s = self._compiled(found, bytes_made(graph) // 2, total_s)
         except Exception as error:  # noqa: BLE001 - whatever the compiler raises, eager steps are right too
-            reason = f"not compiled: {type(error).__name__}: {str(error).splitlines()[0][:200]}"
+            reason = f"not compiled: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
             _warn(reason)
             return self._machine("eager", eager_width, reason)
+        if found is None and self.width is None:
+            note.write(Found(machine.execution.width, step_s))
+        if self.compile == "auto" and step_s > eager_s:
+            return self._machine("eager", eager_width, "compiled steps are slower here")
+        return machine
 
-    def _eager_s(self, functions: Functions, stacked: Stack) -> float:
-        """Seconds that eager steps would take, or may take; infinite where compiling is asked for."""
+    def _eager_s(self, eager: Machine) -> float:
+        """Seconds that a member's step takes eagerly; 0 where there are too few to measure."""
+        width = eager.execution.width
         if self.compile == "always":
             return math.inf
-        num_calls = self.program.training.steps * -(-len(self.members) // stacked.width)
-        if num_calls < _FEW_CALLS:
+        if self.program.training.steps * -(-len(self.members) // width) < _FEW_CALLS:
             return 0.0
-        total_s = num_calls * _step_s(functions, stacked)
-        return total_s if self.time_limit_s is None else min(total_s, self.time_limit_s)
+        stacked = self._stack(width)
+        return _step_s(eager.functions(stacked), stacked) / width
 
-    def _compiled(self, note: _Note, found: Found | None, bytes_a_member: int, total_s: float) -> Machine:
-        """The machine at the noted width, or at the fastest of those that are worth trying."""
+    def _compiled(self, found: Found | None, bytes_a_member: int, total_s: float) -> tuple[Machine, float]:
+        """The machine at the noted width, or at the fastest of those that are worth trying; its step."""
         if self.width is not None or found is not None:
-            width = self.width or found.width  # type: ignore[union-attr]  # one of them is there
-            machine, step_s = self._timed(self._fitting(width))
-        else:
-            guess = self._guess(bytes_a_member)
-            machine, step_s = self._timed(self._fitting(guess))
-            tried = {machine.execution.width}
-            for factor in (4.0, 0.25) if self.compile == "auto" and total_s > _SEARCH_S else ():
-                other = self._fitting(max(1, round(guess * factor)))
-                if other not in tried:
-                    tried.add(other)
-                    candidate = self._timed(other)
-                    if candidate[1] < step_s:
-                        machine, step_s = candidate
-        if found is None:
-            note.write(Found(machine.execution.width, step_s))
-        return machine
+            return self._timed(self._fitting(found.width if found is not None else WIDTH))
+        guess = self._guess(bytes_a_member)
+        best = self._timed(self._fitting(guess))
+        tried = {best[0].execution.width}
+        for factor in (4.0, 0.25) if self.compile == "auto" and total_s > _SEARCH_S else ():
+            width = self._fitting(max(1, round(guess * factor)))
+            if width not in tried:
+                tried.add(width)
+                best = min(best, self._timed(width), key=lambda timed: timed[1])
+        return best
 
     def _guess(self, bytes_a_member: int) -> int:
         """The power of two at which a step's operators make as many bytes as serve a cache best."""
@@ -168,12 +171,14 @@ class Choice:
             dtype=self.program.training.dtype,
             reason=reason,
         )
-        return Machine(self.program, execution)
+        return Machine(self.program, execution, self._starts)
 
     def _stack(self, width: int) -> Stack:
-        shown = list(self.members[:width])
-        shown += [shown[-1]] * (width - len(shown))
-        return stack(self.program, shown, torch.device(self.device))
+        return self._starts.stack(0, min(width, len(self.members)), width)
+
+    @cached_property
+    def _starts(self) -> Starts:
+        return Starts(self.program, self.members, self.device)
 
     def _fitting(self, width: int) -> int:
         """At most this wide, or as asked; cut so that chunks are alike; at least 2 unless 1 is meant.
@@ -203,7 +208,7 @@ class Choice:
 
 def narrower(machine: Machine, width: int) -> Machine:
     """The machine for a smaller width, after memory did not suffice."""
-    return Machine(machine.program, replace(machine.execution, width=width))
+    return Machine(machine.program, replace(machine.execution, width=width), machine.starts)
 
 
 def cache_bytes() -> int:

@@ -189,9 +189,7 @@ class Chunk:
 def snapshot_of(task: Task, stack: Stack, member: Member, place: int, step: int) -> Snapshot:
     """What table probes see of the member at a place of a batch, after ``step`` steps."""
     # copies: a compiled step writes over its inputs
-    params, buffers = tree_map(
-        lambda leaf: leaf[place].clone(), (stack.moving.params, stack.moving.buffers)
-    )
+    params, buffers = tree_map(lambda leaf: leaf[place].clone(), (stack.moving.params, stack.moving.buffers))
     split = stack.split
     return Snapshot(
         task=task,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradlaw.engine.compiled import Flattened, bytes_made
 from gradlaw.engine.functions import Functions
-from gradlaw.engine.members import Stack
+from gradlaw.engine.members import Stack, Starts
 from gradlaw.engine.results import Execution
 from gradlaw.engine.step import TrialProgram
 
@@ -26,10 +26,11 @@ class Machine:
     Args:
         program: Of one trial.
         execution: How to run it.
+        starts: The members before step 0.
     """
 
-    def __init__(self, program: TrialProgram, execution: Execution) -> None:
-        self.program, self.execution = program, execution
+    def __init__(self, program: TrialProgram, execution: Execution, starts: Starts) -> None:
+        self.program, self.execution, self.starts = program, execution, starts
         self._functions: dict[int, Functions] = {}
         self._bytes_made = 0
 

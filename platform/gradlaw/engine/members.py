@@ -74,6 +74,34 @@ def stack(program: TrialProgram, members: Sequence[Member], device: torch.device
     return Stack(stack_fixed(training, members, device), stack_moving(program, members, device), split, own)
 
 
+class Starts:
+    """A pack's members before step 0. The first ones are made once, for the measurements and for the run.
+
+    Args:
+        program: Of one trial.
+        members: Of the pack.
+        device: Where they are to run.
+    """
+
+    def __init__(self, program: TrialProgram, members: Sequence[Member], device: str) -> None:
+        self._program, self._members, self._device = program, members, torch.device(device)
+        self._kept: Stack | None = None
+
+    def stack(self, first: int, num: int, width: int) -> Stack:
+        """Copies of ``num`` members from ``first`` on, the last repeated to fill the width."""
+        places = [min(place, num - 1) for place in range(width)]
+        if self._kept is not None and first + num <= self._kept.width:
+            return self._kept.taken([first + place for place in places])
+        made = stack(self._program, self._members[first : first + num], self._device)
+        if first == 0:
+            self._kept = made
+        return made.taken(places)
+
+    def forget(self) -> None:
+        """Lets go of what is kept: the run has begun."""
+        self._kept = None
+
+
 def joined(stacks: Sequence[Stack]) -> Stack:
     """Several stacks as one."""
     first = stacks[0]

@@ -100,7 +100,9 @@ def _train(training: Training, members: Sequence[Member], setting: _Setting) -> 
         try:
             # held by no name, so that what did not fit is freed before the next try
             results += yield from _reported(
-                Wave(waiting[:at_once], machine, sink).run(clock), recorder, _progress(len(results), members)
+                Wave(waiting[:at_once], len(results), machine, sink).run(clock),
+                recorder,
+                _progress(len(results), members),
             )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

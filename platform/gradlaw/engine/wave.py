@@ -12,12 +12,11 @@ from collections.abc import Generator, Sequence
 from typing import TypeVar
 
 import numpy as np
-import torch
 
 from gradlaw.engine.chunk import Chunk, reason_of
 from gradlaw.engine.clock import Clock
 from gradlaw.engine.machine import Machine
-from gradlaw.engine.members import Stack, joined, stack
+from gradlaw.engine.members import Stack, joined
 from gradlaw.engine.results import TrialResult
 from gradlaw.engine.rows import Sink
 from gradlaw.engine.step import RUNNING, Ending
@@ -37,11 +36,12 @@ class Wave:
 
     Args:
         members: The members.
+        first: Place of the first one in the pack.
         machine: Runs their steps.
         sink: Takes their rows.
     """
 
-    def __init__(self, members: Sequence[Member], machine: Machine, sink: Sink) -> None:
+    def __init__(self, members: Sequence[Member], first: int, machine: Machine, sink: Sink) -> None:
         self._machine, self._sink = machine, sink
         self._training = machine.program.training
         self._width = machine.execution.width
@@ -49,11 +49,16 @@ class Wave:
         self._wall_s: dict[str, float] = {}
         self._steps_ended = 0
         self._order = [member.trial.trial_id for member in members]
-        device = torch.device(machine.execution.device)
+        parts = _parts(range(len(members)), self._width)
         self._chunks = [
-            self._chunk(part, stack(machine.program, _padded(part, self._width), device), 0)
-            for part in _parts(members, self._width)
+            self._chunk(
+                [members[place] for place in part],
+                machine.starts.stack(first + part[0], len(part), self._width),
+                0,
+            )
+            for part in parts
         ]
+        machine.starts.forget()
 
     def run(self, clock: Clock) -> Generator[tuple[int, int], None, list[TrialResult]]:
         """Trains every member to its end, or to the time limit.
