@@ -72,6 +72,32 @@ class LeastSquares(Task):
         return moved
 
 
+class Watched(LeastSquares):
+    """Notes the width of every batch that asks for its loss; one wider than ``limit`` does not fit.
+
+    It counts members as vmap hides them, and raises as a device out of memory does.
+    """
+
+    def __init__(self, limit: int = 10**6) -> None:
+        super().__init__()
+        self.limit = limit
+        self.widths: list[int] = []
+
+    def loss(self, params: Params, buffers: Buffers, batch: Batch, noise: Noise, taps: Taps) -> LossOutput:
+        hidden = params["w"]
+        while torch._C._functorch.is_gradtrackingtensor(hidden):
+            hidden = torch._C._functorch.get_unwrapped(hidden)
+        width = torch._C._functorch.get_unwrapped(hidden).shape[0]
+        if width > self.limit:
+            msg = f"tried to allocate {width} members"
+            raise torch.OutOfMemoryError(msg)
+        self.widths.append(width)
+        return super().loss(params, buffers, batch, noise, taps)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Task:
+        return self
+
+
 @dataclass(frozen=True, kw_only=True)
 class Weights(TableProbe):
     """Every parameter at every step of ``at_steps``, or at the end."""
@@ -196,3 +222,9 @@ def least_squares() -> type[LeastSquares]:
 def weights() -> type[Weights]:
     """The probe that records parameters and buffers."""
     return Weights
+
+
+@pytest.fixture
+def watched() -> type[Watched]:
+    """The same problem, which notes how wide it is run."""
+    return Watched

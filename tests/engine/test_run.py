@@ -121,43 +121,12 @@ def test_the_time_limit_ends_what_runs_and_what_waits(train: Callable[..., Any],
     assert 0.0 < sum(result.wall_s for result in trained.results) < 5.0
 
 
-class _Hungry:
-    """Raises as a device out of memory does, above a width; it counts members as vmap hides them."""
-
-    def __init__(self, base: type[Task], limit: int) -> None:
-        self.base, self.limit = base, limit
-
-    def make(self) -> Task:
-        limit = self.limit
-
-        class Hungry(self.base):
-            def loss(self, params: Any, buffers: Any, batch: Any, noise: Any, taps: Any) -> Any:
-                width = torch._C._functorch.get_unwrapped(_outermost(params["w"])).shape[0]
-                if width > limit and int(self.failures_left) > 0:
-                    self.failures_left -= 1
-                    msg = f"tried to allocate {width} members"
-                    raise torch.OutOfMemoryError(msg)
-                return super().loss(params, buffers, batch, noise, taps)
-
-            failures_left = 10**6
-
-            def to(self, device: torch.device, dtype: torch.dtype) -> Task:
-                return self
-
-        return Hungry()
-
-
-def _outermost(value: torch.Tensor) -> torch.Tensor:
-    """Under grad inside vmap, the tensor that still knows of vmap."""
-    while torch._C._functorch.is_gradtrackingtensor(value):
-        value = torch._C._functorch.get_unwrapped(value)
-    return value
-
-
-def test_width_is_halved_where_memory_does_not_suffice(train: Callable[..., Any], least_squares: Any) -> None:
+def test_width_is_halved_where_memory_does_not_suffice(
+    train: Callable[..., Any], least_squares: Any, watched: Any
+) -> None:
     arms = tuple({"lr": 0.01 * k} for k in range(1, 9))
     full = train(least_squares(), SGD(), arms, steps=10)
-    trained = train(_Hungry(least_squares, 3).make(), SGD(), arms, steps=10)
+    trained = train(watched(limit=3), SGD(), arms, steps=10)
     assert [result.execution.width for result in trained.results] == [2] * 8
     for member in range(8):
         assert trained.results[member].state == State.DONE
@@ -165,8 +134,8 @@ def test_width_is_halved_where_memory_does_not_suffice(train: Callable[..., Any]
         assert trained.rows(member, "metrics")["step"].tolist() == list(range(11))
 
 
-def test_at_width_1_it_is_the_trial_s_end(train: Callable[..., Any], least_squares: Any) -> None:
-    trained = train(_Hungry(least_squares, 0).make(), SGD(), LRS, steps=10)
+def test_at_width_1_it_is_the_trial_s_end(train: Callable[..., Any], watched: Any) -> None:
+    trained = train(watched(limit=0), SGD(), LRS, steps=10)
     assert [result.state for result in trained.results] == [State.OUT_OF_MEMORY] * 3
     assert trained.results[0].reason == "tried to allocate 1 members"
 
