@@ -80,24 +80,28 @@ def run(
     from gradlaw.runner import run as run_study
 
     overrides = parse_settings(set_ or [])
+    options = RunOptions(
+        launcher=launcher,
+        address=address,
+        device=device,
+        width=width,
+        compile=compile_,
+        retry_failed=retry_failed,
+        time_limit_s=time_limit_s,
+    )
     if dry_run:
         for line in describe_plan(
-            study, preset=preset, set=overrides, seeds=seeds, store=store, explore=explore
+            study,
+            preset=preset,
+            set=overrides,
+            seeds=seeds,
+            store=store,
+            explore=explore,
+            options=options,
         ):
             typer.echo(line)
         return
     with ProgressDisplay(notes) as display:
-        options = RunOptions(
-            launcher=launcher,
-            address=address,
-            device=device,
-            width=width,
-            compile=compile_,
-            retry_failed=retry_failed,
-            time_limit_s=time_limit_s,
-            on_progress=display.show,
-            say=display.say,
-        )
         try:
             summary = run_study(
                 study,
@@ -107,6 +111,8 @@ def run(
                 store=store,
                 explore=explore,
                 options=options,
+                on_progress=display.show,
+                say=display.say,
             )
         except KeyboardInterrupt:
             display.say("interrupted: what is committed is kept, and the next run goes on from there")

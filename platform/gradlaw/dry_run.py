@@ -1,4 +1,4 @@
-"""What a run would do and cost, before it does: trials, packs, rows and bytes; nothing is written."""
+"""What a run would do and cost, before it does: trials, packs, time, memory, disk; nothing is written."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradlaw.engine.estimate import rows_logged
 from gradlaw.engine.rows import metrics_table
+from gradlaw.errors import all_faults
+from gradlaw.expected import Expected, expect
+from gradlaw.launch import make_launcher
 from gradlaw.pack import Pack, Training, program_tables
 from gradlaw.pending import missing_packs
 from gradlaw.plan import Plan
 from gradlaw.planned import plan_study
+from gradlaw.runner import RunOptions
 from gradlaw.store.store import Store
 
 
@@ -40,15 +45,6 @@ _BYTES_A_PACK = 20_000
 _COPIES = 2
 
 
-def rows_logged(steps: int, log_every: int) -> int:
-    """Rows of ``metrics`` of one trial: step 0, every ``log_every`` steps, and the last.
-
-    >>> [rows_logged(steps, 4) for steps in (0, 3, 4, 5, 40)]
-    [1, 2, 2, 3, 11]
-    """
-    return -(-steps // log_every) + 1
-
-
 def estimate_disk(packs: Iterable[Pack]) -> DiskEstimate:
     """What packs would write."""
     rows, widest, size, tables = 0, 0, 0.0, dict[str, None]()
@@ -76,16 +72,24 @@ def describe_plan(
     seeds: int | None,
     store: str | Path,
     explore: bool,
+    options: RunOptions | None = None,
 ) -> list[str]:
     """What a run would do, in lines, checked as a run is; nothing is written.
 
     Args: as of :func:`gradlaw.runner.run`.
+
+    Raises:
+        UsageError: What a run refuses.
+        StoreError: The store cannot be used.
     """
-    planned = plan_study(study, preset=preset, overrides=set, seeds=seeds, explore=explore)
+    options = options or RunOptions()
+    make_launcher(options.launcher, address=options.address, device=options.device)
+    with all_faults(options.faults()):
+        planned = plan_study(study, preset=preset, overrides=set, seeds=seeds, explore=explore)
     planned.check_claims()
     index = Store.open(store).index() if Path(store).exists() else {}
-    pending = missing_packs(planned.plan, index)
-    return [*_counts(planned.plan, pending), *planned.notes, *_costs(pending)]
+    pending = missing_packs(planned.plan, index, retry_failed=options.retry_failed)
+    return [*_counts(planned.plan, pending), *planned.notes, *_costs(pending, options)]
 
 
 def _counts(plan: Plan, pending: Sequence[Pack]) -> Iterator[str]:
@@ -97,20 +101,60 @@ def _counts(plan: Plan, pending: Sequence[Pack]) -> Iterator[str]:
     yield f"skipped: {len(plan.skipped):,}"
 
 
-def _costs(pending: Sequence[Pack]) -> Iterator[str]:
+def _costs(pending: Sequence[Pack], options: RunOptions) -> Iterator[str]:
     disk = estimate_disk(pending)
     yield (
         f"disk: {disk.metrics_rows:,} rows of metrics with up to {disk.num_columns} numbers, "
         f"about {_size(disk.size_bytes)}"
         + (f"; and the tables {', '.join(disk.other_tables)}" if disk.other_tables else "")
     )
+    if not pending:
+        return
+    expected = expect(
+        pending,
+        launcher=options.launcher,
+        device=options.device,
+        width=options.width,
+        compile=options.compile,
+        time_limit_s=options.time_limit_s,
+    )
+    yield f"expected: {_time(expected)}, {_memory(expected)}, {_size(disk.size_bytes)} on disk"
+    yield from expected.notes
+
+
+def _time(expected: Expected) -> str:
+    if expected.num_measured == 0:
+        return "time not known, since no step was measured"
+    most = "at most " if expected.at_most else "about "
+    workers = f"{expected.num_workers} worker" + ("s" if expected.num_workers > 1 else "")
+    measured = f"measured: {expected.num_measured} of {expected.num_programs} programs"
+    return f"{most}{duration(expected.wall_s)} on {workers} ({measured})"
+
+
+def _memory(expected: Expected) -> str:
+    return f"{expected.memory_bytes / 2**20:,.0f} MiB a worker"
+
+
+def duration(wall_s: float) -> str:
+    """Seconds as text.
+
+    >>> [duration(wall_s) for wall_s in (0.2, 59.7, 200, 7300, 1e6)]
+    ['1 s', '1 min', '3 min 20 s', '2 h 2 min', '11 d 14 h']
+    """
+    seconds = max(1, round(wall_s))
+    for large, small, size in (("d", "h", 24 * 3600), ("h", "min", 3600), ("min", "s", 60)):
+        if seconds >= size:
+            part = {"h": 3600, "min": 60, "s": 1}[small]
+            rest = seconds % size // part
+            return f"{seconds // size} {large}" + (f" {rest} {small}" if rest else "")
+    return f"{seconds} s"
 
 
 def _size(size_bytes: float) -> str:
     """Bytes as text.
 
     >>> _size(1234567)
-    '1.2 MB'
+    '1.23 MB'
     """
     for unit in ("B", "kB", "MB"):
         if size_bytes < 1000:

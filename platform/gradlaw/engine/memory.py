@@ -50,7 +50,7 @@ def process_bytes() -> int:
     return int(pages) * resource.getpagesize()
 
 
-class PeakBytes(TorchDispatchMode):
+class PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """While entered, counts the bytes of tensors made, and the most that were there at once.
 
     Attributes:
@@ -58,7 +58,7 @@ class PeakBytes(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.peak = self._now = 0
         self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
 
