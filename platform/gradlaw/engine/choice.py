@@ -41,8 +41,8 @@ _FEW_CALLS = 50
 _SEARCH_S = 120.0
 """Seconds of eager work that pay for compiling at more than one width, to find the best."""
 _BYTES_A_CACHE = 12.0
-"""Bytes that the operators of one step make, in units of the cache, at about the width where steps are fastest:
-measured 3 to 22 over the cases of benchmarks/packing.py (most of these bytes are never written when compiled)."""
+"""Bytes that the operators of one step make, in units of the cache, at about the width where steps are
+fastest: measured 3 to 22 over the cases of benchmarks/packing.py (compiled, few of them are ever written)."""
 
 
 class CompileWarning(UserWarning):
