@@ -199,17 +199,19 @@ class _Measured:
         """As a run would decide: eager where little is left, else as noted, or unknown but less."""
         if compile == "never" or self._functions.mode != "eager" or missing_compiler(self._device):
             return cost
-        training, members = self._training, self._members
-        num_calls = training.steps * -(-len(members) // cost.width)
-        total_s = num_calls * cost.step_s if num_calls >= _FEW_CALLS else 0.0
+        steps, num_members = self._training.steps, len(self._members)
+        num_calls = steps * -(-num_members // cost.width)
+        total_s = steps * num_members * cost.step_s / cost.width if num_calls >= _FEW_CALLS else 0.0
         if compile == "auto" and total_s < _WARM_S:
             return cost
         found, trace_s = self._note()
+        if found is None and compile == "always":
+            return replace(cost, start_s=_COLD_S, at_most=True)
         if found is None:
-            if compile == "always":
-                return replace(cost, start_s=_COLD_S, at_most=True)
             return replace(cost, at_most=cost.at_most or total_s >= _COLD_S)
-        width = min(found.width, max(2, len(members)))
+        if compile == "auto" and found.step_s > cost.step_s / cost.width:
+            return cost
+        width = min(found.width, max(2, num_members))
         return replace(
             cost,
             width=width,
@@ -223,7 +225,9 @@ class _Measured:
         """What an earlier compilation noted, and seconds to trace the step."""
         started = time.perf_counter()
         try:
-            graph = self._functions.step.trace(step_arguments(self._functions, self._batch))
+            pair = self._one.taken([0, 0])
+            functions = Functions(self._program, "compiled", pair)
+            graph = functions.step.trace(step_arguments(functions, pair))
         except Exception:  # noqa: BLE001 - what cannot be traced runs eagerly
             return None, 0.0
         return _Note(graph.code, self._device).read(), time.perf_counter() - started
