@@ -171,7 +171,7 @@ def _measure(
     failed: list[str] = []
     with all_faults() as faults:
         for key, program in sorted(programs.items(), key=lambda item: -item[1].load):
-            if time.perf_counter() - begun > BUDGET_S:
+            if costs and time.perf_counter() - begun > BUDGET_S:
                 break
             members = program.largest.members
             try:
