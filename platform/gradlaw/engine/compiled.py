@@ -8,7 +8,8 @@ compiler. Its on-disk cache is shared by all workers of a machine.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -83,12 +84,16 @@ class Flattened:
             num_moved: So many first outputs are written over as many inputs before the last one, where the
                 caller wants the memory rather than the old values; 0: inputs stay as they are.
         """
+        from torch._guards import TracingContext, tracing
         from torch._inductor import compile as compile_graph
+        from torch._subclasses import FakeTensorMode
+        from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
         options: dict[str, Any] = {"triton.cudagraphs": True} if tensors[0].is_cuda else {}
         if num_moved:
             _write_over_inputs(graph, num_moved)
-        with warnings.catch_warnings():
+        shapes = FakeTensorMode(shape_env=ShapeEnv())  # without them the on-disk cache is passed by
+        with warnings.catch_warnings(), tracing(TracingContext(shapes)):
             warnings.simplefilter("ignore")  # the compiler's own, about versions and devices
             call = compile_graph(graph, list(tensors), options=options)
         if not num_moved:
@@ -96,6 +101,18 @@ class Flattened:
             return
         moved = slice(-1 - num_moved, -1)
         self.call = lambda *inputs: [*inputs[moved], *call(*inputs)]
+
+
+@contextmanager
+def _fixed_shapes() -> Iterator[None]:
+    """Says that shapes are numbers, as they are: unless told so, the compiler passes its on-disk cache by."""
+    from torch._guards import TracingContext, tracing
+    from torch._subclasses import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    mode = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True, allow_non_fake_inputs=True)
+    with tracing(TracingContext(mode)):
+        yield
 
 
 def _write_over_inputs(graph: GraphModule, num_moved: int) -> None:
