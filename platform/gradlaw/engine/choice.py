@@ -7,7 +7,6 @@ whoever comes next neither measures nor compiles anew.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -23,6 +22,7 @@ import torch
 
 from gradlaw.engine.compiled import bytes_made, missing_compiler
 from gradlaw.engine.functions import Functions
+from gradlaw.engine.identity import program_key
 from gradlaw.engine.machine import Machine, step_arguments
 from gradlaw.engine.members import Stack, Starts
 from gradlaw.engine.memory import available_bytes
@@ -105,21 +105,20 @@ class Choice:
             if self.compile == "auto" and total_s < _WARM_S:
                 return eager
             pair = self._stack(2)
-            functions = Functions(self.program, "compiled", pair)
-            graph = functions.step.trace(step_arguments(functions, pair))
+            key = program_key(self.program, pair, self.device)
+            note = _Note(key) if key else None
+            found = note.read() if note else None
         except Exception:  # noqa: BLE001 - what a step raises is for the run to deal with
             return eager
-        note = _Note(graph.code, self.device)
-        found = note.read()
         if self.compile == "auto" and found is None and total_s < _COLD_S:
             return eager
         try:
-            machine, step_s = self._compiled(found, bytes_made(graph) // 2, total_s)
+            machine, step_s = self._compiled(found, pair, total_s)
         except Exception as error:  # noqa: BLE001 - whatever the compiler raises, eager steps are right too
             reason = f"not compiled: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
             _warn(reason)
             return self._machine("eager", eager_width, reason)
-        if found is None and self.width is None:
+        if note and found is None and self.width is None:
             note.write(Found(machine.execution.width, step_s))
         if self.compile == "auto" and step_s > eager_s:
             return self._machine("eager", eager_width, "compiled steps are slower here")
@@ -135,11 +134,14 @@ class Choice:
         stacked = self._stack(width)
         return _step_s(eager.functions(stacked), stacked) / width
 
-    def _compiled(self, found: Found | None, bytes_a_member: int, total_s: float) -> tuple[Machine, float]:
+    def _compiled(self, found: Found | None, pair: Stack, total_s: float) -> tuple[Machine, float]:
         """The machine at the noted width, or at the fastest of those that are worth trying; its step."""
-        if self.width is not None or found is not None:
-            return self._timed(self._fitting(found.width if found is not None else WIDTH))
-        guess = self._guess(bytes_a_member)
+        if found is not None:
+            return self._machine("compiled", self._fitting(found.width)), found.step_s
+        if self.width is not None:
+            return self._timed(self._fitting(self.width))
+        functions = Functions(self.program, "compiled", pair)
+        guess = self._guess(bytes_made(functions.step.trace(step_arguments(functions, pair))) // pair.width)
         best = self._timed(self._fitting(guess))
         tried = {best[0].execution.width}
         for factor in (2.0, 0.5) if self.compile == "auto" and total_s > _SEARCH_S else ():
@@ -243,19 +245,16 @@ def _warn(reason: str) -> None:
 
 
 class _Note:
-    """What was found for one traced step on this machine, in a file beside the compiler's cache.
+    """What was found for one program on this machine, in a file beside the compiler's cache.
 
     Args:
-        code: The traced step: it names operators, shapes and constants.
-        device: A torch device.
+        key: The program's; see :func:`gradlaw.engine.identity.program_key`.
     """
 
-    def __init__(self, code: str, device: str) -> None:
+    def __init__(self, key: str) -> None:
         from torch._inductor.runtime.cache_dir_utils import cache_dir
 
-        what = [code, device, torch.__version__, str(torch.get_num_threads()), str(os.cpu_count())]
-        name = hashlib.sha256("\n".join(what).encode()).hexdigest()[:32]
-        self._file = Path(cache_dir()) / "gradlaw" / f"{name}.json"
+        self._file = Path(cache_dir()) / "gradlaw" / f"{key}.json"
 
     def read(self) -> Found | None:
         """What was found before; None if nothing, or if the note cannot be read."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gradlaw.engine.compiled import Flattened, bytes_made
 from gradlaw.engine.functions import Functions
+from gradlaw.engine.identity import program_key
 from gradlaw.engine.members import Stack, Starts
 from gradlaw.engine.results import Execution
 from gradlaw.engine.step import TrialProgram
@@ -18,6 +19,10 @@ _PAYS_BYTES = 1e11
 """Bytes of tensors still to be made that pay for one more compilation: some ten seconds of work.
 
 A count, not a time: what is decided by it is the same on every machine and in every rerun."""
+
+_NUM_COMPILED = 16
+_COMPILED: dict[tuple[type, type, int, str | None], tuple[Functions, int]] = {}
+"""Compiled functions of this process, and bytes that a member's step makes, oldest first."""
 
 
 class Machine:
@@ -37,11 +42,27 @@ class Machine:
     def functions(self, stacked: Stack) -> Functions:
         """For batches like this one."""
         if stacked.width not in self._functions:
-            functions = Functions(self.program, self.execution.mode, stacked)
-            if self.execution.mode == "compiled":
-                self._bytes_made = compile_functions(functions, stacked) // stacked.width
+            compiled = self.execution.mode == "compiled"
+            functions = (
+                self._compiled(stacked) if compiled else Functions(self.program, self.execution.mode, stacked)
+            )
             self._functions[stacked.width] = functions
         return self._functions[stacked.width]
+
+    def _compiled(self, stacked: Stack) -> Functions:
+        """Compiled functions: those that an earlier pack of this process left, or new ones."""
+        key = program_key(self.program, stacked, self.execution.device)
+        at = (type(self.program.task), type(self.program.training.rule), stacked.width, key)
+        held = _COMPILED.get(at) if key else None
+        if held is None:
+            functions = Functions(self.program, "compiled", stacked)
+            held = functions, compile_functions(functions, stacked) // stacked.width
+            if key:
+                while len(_COMPILED) >= _NUM_COMPILED:
+                    del _COMPILED[next(iter(_COMPILED))]
+                _COMPILED[at] = held
+        functions, self._bytes_made = held
+        return functions
 
     def narrowed(self, width: int, num_members: int, steps: int) -> int:
         """The width for members left with so many steps: halved while they fit, if compiling it anew pays."""
