@@ -10,7 +10,7 @@ from gradlaw.engine.rows import metrics_table
 from gradlaw.errors import ConfigurationError
 from gradlaw.hyperparameter import Hyperparameter, Scalar, unknown_names
 from gradlaw.measurement import Measurement
-from gradlaw.pack import Training
+from gradlaw.pack import DTYPE, Training
 from gradlaw.random import streams_of
 from gradlaw.study import Grid
 
@@ -22,6 +22,7 @@ _AMOUNTS = (
     Hyperparameter(name="log_every", default=1, low=1),
     Hyperparameter(name="pack_width", default=1, low=1),
 )
+_NUMBERS = (DTYPE, Hyperparameter(name="loss_bound", default=1e6, low=0.0, low_open=True))
 _SIDES = ("below", "above")
 _TARGET = (
     Hyperparameter(name="value", default=0.0),
@@ -64,6 +65,7 @@ def grid_faults(grid: Grid, declared: Declared) -> list[str]:
             for name, none in untrained.items()
             if getattr(grid, name) != none
         ]
+    faults += [fault for item in _NUMBERS if (fault := item.check(getattr(grid, item.name)))]
     return faults + _axis_faults(STEPS, steps_of(grid)) + _end_faults(grid)
 
 

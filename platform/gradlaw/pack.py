@@ -21,6 +21,20 @@ Sampling = Literal["iid", "epoch"]
 Compile = Literal["auto", "always", "never"]
 """Whether steps are compiled; "auto": where the work left pays for it."""
 
+HALF_REASON = "on a CPU half precision has neither the kernels nor the range"
+
+
+class Dtype(Hyperparameter):
+    """The dtype of trials: says why half precision is refused."""
+
+    def check(self, value: object) -> str | None:
+        """As of any hyperparameter, with the reason."""
+        fault = super().check(value)
+        return f"{fault}: {HALF_REASON}" if fault and value in ("float16", "bfloat16", "half") else fault
+
+
+DTYPE = Dtype(name="dtype", default="float32", choices=("float32", "float64"))
+
 ENGINE_HYPERPARAMETERS = (
     Hyperparameter(
         name="batch_size",

@@ -69,7 +69,7 @@ def commit_unrun(
         TrialResult(
             trial_id=trial_id,
             state=state,
-            reason=_first_line(reasons[trial_id]),
+            reason=_one_line(reasons[trial_id]),
             steps_done=0,
             wall_s=0.0,
         )
@@ -90,8 +90,9 @@ def _ids(pack: Pack) -> list[str]:
     return [member.trial.trial_id for member in pack.members]
 
 
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0][:500] if text.strip() else ""
+def _one_line(text: str) -> str:
+    """A message as one line: of several faults all are told."""
+    return " ".join(text.split())[:500]
 
 
 def _train(order: Order, writer: PackWriter) -> Generator[Report, None, tuple[TrialResult, ...]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gradlaw.errors import UnknownNameError
 from gradlaw.hyperparameter import Hyperparameter, Scalar
+from gradlaw.pack import DTYPE
 from gradlaw.sweep.document import Faults, Item
 
 _SIDE = Hyperparameter(name="direction", default="below", choices=("below", "above"))
@@ -18,7 +19,7 @@ SETTINGS = (
     Hyperparameter(name="log_every", default=1, low=1),
     Hyperparameter(name="pack_width", default=64, low=1),
     Hyperparameter(name="loss_bound", default=1e6, low=0.0, low_open=True),
-    Hyperparameter(name="dtype", default="float32", choices=("float32", "float64")),
+    DTYPE,
 )
 """Single values of a sweep."""
 

@@ -10,21 +10,28 @@ import copy
 import functools
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad
 from torch.nn.parameter import is_lazy
 
-from gradlaw.errors import ConfigurationError, UsageError
+from gradlaw.errors import ConfigurationError, UsageError, all_faults
 from gradlaw.fingerprint import digest
 from gradlaw.random import Streams, streams_of
 from gradlaw.task import Batch, Buffers, LossOutput, Noise, Params, Split, Taps, Task
 from gradlaw.tasks.dropout import MaskedDropouts
+from gradlaw.tasks.module_faults import (
+    Loss,
+    outputs_of,
+    refuse_loss,
+    structure_faults,
+    telling_rows,
+    value_faults,
+)
 
 Build = Callable[[], nn.Module]
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class ModuleTask(Task):
@@ -46,7 +53,9 @@ class ModuleTask(Task):
         test_share: Share of rows held out, in [0, 1).
 
     Raises:
-        ConfigurationError: If data or ``test_share`` are impossible, or the module has nothing to train.
+        ConfigurationError: If data or ``test_share`` are impossible (numbers that are not finite, half
+            precision, classes without an output, shapes that module or loss do not take), or the module has
+            nothing to train.
         EncodingError: If a setting of the loss has no stable encoding.
         UsageError: If the module draws from torch's generator in training other than by dropout layers.
     """
@@ -55,7 +64,9 @@ class ModuleTask(Task):
         self, name: str, build: Build, loss: Loss, data: tuple[Tensor, Tensor], *, test_share: float = 0.0
     ) -> None:
         inputs, targets = data
-        self._check(inputs, targets, test_share)
+        values = value_faults("inputs", inputs) + value_faults("targets", targets)
+        if faults := structure_faults(inputs, targets, test_share):
+            raise _of_module(name, faults + values)
         self.name = name
         self.num_rows = len(inputs)
         self._build, self._loss = build, loss
@@ -66,7 +77,7 @@ class ModuleTask(Task):
         self._digest = _digest(self._train_module, loss, data, test_share)
         self._dropouts = MaskedDropouts(self._train_module)
         self._eval_module = copy.deepcopy(self._train_module).eval()
-        self._try_out()
+        self._try_out(values)
 
     def init(self, streams: Streams) -> tuple[Params, Buffers]:
         module = _built(self._build, int(streams.words("init", 1))).to(torch.float64)
@@ -118,19 +129,15 @@ class ModuleTask(Task):
             moved._loss = copy.deepcopy(self._loss).to(device, dtype)  # noqa: SLF001
         return moved
 
-    def _check(self, inputs: Tensor, targets: Tensor, test_share: float) -> None:
-        faults = []
-        if len(inputs) != len(targets) or len(inputs) == 0:
-            faults.append(f"data: got {len(inputs)} inputs, {len(targets)} targets; allowed: equal, >= 1")
-        if not 0.0 <= test_share < 1.0:
-            faults.append(f"test_share: got {test_share}, allowed [0, 1)")
-        if faults:
-            raise ConfigurationError(faults)
-
-    def _try_out(self) -> None:
+    def _try_out(self, faults: Sequence[str]) -> None:
         """Learns the masks' shapes, refuses hidden randomness, and finds out whether vmap works."""
         task, streams = self.to(torch.device("cpu"), torch.float64), streams_of(0)
         params, buffers = task.init(streams)
+        try:
+            with all_faults(faults):
+                task._try_rows(params, buffers)  # noqa: SLF001 - a copy of itself
+        except ConfigurationError as error:
+            raise _of_module(self.name, error.faults) from error
 
         def loss(point: Params, size: int) -> Tensor:
             batch = task.batch(torch.arange(size) % len(task._inputs), streams)  # noqa: SLF001
@@ -147,6 +154,15 @@ class ModuleTask(Task):
                 )
                 raise UsageError(msg)
         self._try_vmap(params, buffers)
+
+    def _try_rows(self, params: Params, buffers: Buffers) -> None:
+        """Refuses data that the module or the loss does not take."""
+        rows = telling_rows(self._targets)
+        held = {**params, **{key: value.clone() for key, value in buffers.items()}}
+        outputs = outputs_of(
+            lambda inputs: functional_call(self._eval_module, held, (inputs,)), self._inputs[rows]
+        )
+        refuse_loss(self._loss, outputs, self._targets[rows], self._targets)
 
     def _try_vmap(self, params: Params, buffers: Buffers) -> None:
         def loss(point: Params, held: Buffers, seed: Tensor, train: bool = True) -> tuple[Tensor, Buffers]:
@@ -173,11 +189,19 @@ class ModuleTask(Task):
             )
 
 
+def _of_module(name: str, faults: Iterable[str]) -> ConfigurationError:
+    return ConfigurationError([f"module {name}: {fault}" for fault in faults])
+
+
 def _check_parameters(name: str, module: nn.Module) -> None:
     parts: dict[str, Tensor] = dict(module.named_parameters())
     unsized = [key for key, value in parts.items() if is_lazy(value)]
     if unsized:
         msg = f"module {name}: got parameters without a size ({', '.join(unsized)}); allowed: sized layers"
+        raise ConfigurationError([msg])
+    unreal = [key for key, value in parts.items() if value.is_complex()]
+    if unreal:
+        msg = f"module {name}: got complex parameters ({', '.join(unreal)}); allowed: real ones"
         raise ConfigurationError([msg])
     if not any(value.requires_grad for value in parts.values()):
         msg = f"module {name}: got {len(parts)} parameters, none of which requires a gradient; allowed: >= 1"
