@@ -147,6 +147,7 @@ class _Orders(Sequence[Order]):
 
     def __init__(self, packs: Sequence[Pack], options: RunOptions, store: str, index: Index) -> None:
         self._packs, self._options, self._store, self._index = packs, options, store, index
+        self._alike = Counter(id(pack.program) for pack in packs)
 
     def __len__(self) -> int:
         return len(self._packs)
@@ -165,6 +166,7 @@ class _Orders(Sequence[Order]):
             device=self._options.device,
             width=self._options.width,
             compile=self._options.compile,
+            alike=self._alike[id(pack.program)],
             flush_s=self._options.flush_s,
             time_limit_s=self._options.time_limit_s,
             attempts=failed_attempts(pack.members, self._index),

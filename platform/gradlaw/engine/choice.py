@@ -23,7 +23,7 @@ import torch
 from gradlaw.engine.compiled import bytes_made, missing_compiler
 from gradlaw.engine.functions import Functions
 from gradlaw.engine.identity import program_key
-from gradlaw.engine.machine import Machine, step_arguments
+from gradlaw.engine.machine import Machine, is_held, step_arguments
 from gradlaw.engine.members import Stack, Starts
 from gradlaw.engine.memory import available_bytes
 from gradlaw.engine.results import Execution, Mode
@@ -34,8 +34,9 @@ from gradlaw.pack import Compile, Member
 WIDTH = 64
 """Members in one batch where none is given and steps run eagerly: there calls cost more than work."""
 
-_COLD_S, _WARM_S = 20.0, 4.0
-"""Seconds of eager work that pay for compiling, and for taking what was compiled from the cache."""
+_COLD_S, _WARM_S, _HELD_S = 15.0, 3.0, 0.2
+"""Seconds of eager work that pay for compiling; for loading the compiler and what its cache holds; and for
+another look at what this process has compiled."""
 _FEW_CALLS = 50
 """Calls that are not worth a measurement."""
 _SEARCH_S = 120.0
@@ -66,6 +67,7 @@ class Choice:
         device: A torch device.
         width: What was asked for, or None.
         compile: "auto", "always" or "never".
+        alike: Packs of the run with this program.
         time_limit_s: Seconds that the pack may take, or None.
     """
 
@@ -74,6 +76,7 @@ class Choice:
     device: str
     width: int | None
     compile: Compile
+    alike: int = 1
     time_limit_s: float | None = None
 
     def machine(self) -> Machine:
@@ -89,27 +92,27 @@ class Choice:
         eager_width = self._fitting(WIDTH if torch.device(self.device).type == "cpu" else len(self.members))
         if self.compile == "never":
             return self._machine("eager", eager_width)
-        missing = missing_compiler(self.device)
-        if missing:
-            _warn(missing)
-            return self._machine("eager", eager_width, missing)
         return self._compiled_if_it_pays(eager_width)
 
     def _compiled_if_it_pays(self, eager_width: int) -> Machine:
         eager = self._machine("eager", eager_width)
         try:
             eager_s = self._eager_s(eager)
-            total_s = eager_s * self.program.training.steps * len(self.members)
+            total_s = eager_s * self.program.training.steps * len(self.members) * self.alike
             if self.time_limit_s is not None:
                 total_s = min(total_s, self.time_limit_s)
-            if self.compile == "auto" and total_s < _WARM_S:
-                return eager
-            pair = self._stack(2)
-            key = program_key(self.program, pair, self.device)
-            note = _Note(key) if key else None
-            found = note.read() if note else None
+            pair = self._stack(2) if total_s > _HELD_S else None
+            key = program_key(self.program, pair, self.device) if pair else None
         except Exception:  # noqa: BLE001 - what a step raises is for the run to deal with
             return eager
+        if pair is None or (self.compile == "auto" and total_s < _WARM_S and not is_held(key)):
+            return eager
+        missing = missing_compiler(self.device)
+        if missing:
+            _warn(missing)
+            return self._machine("eager", eager_width, missing)
+        note = _Note(key) if key else None
+        found = note.read() if note else None
         if self.compile == "auto" and found is None and total_s < _COLD_S:
             return eager
         try:

@@ -74,6 +74,11 @@ class Machine:
         return width if anew and saved < _PAYS_BYTES else narrow
 
 
+def is_held(key: str | None) -> bool:
+    """Whether this process has compiled the program of this key, at any width."""
+    return any(at[-1] == key for at in _COMPILED)
+
+
 def step_arguments(functions: Functions, stacked: Stack) -> list[Tensor]:
     """The tensors of a first step."""
     t = torch.tensor(0, device=stacked.device)

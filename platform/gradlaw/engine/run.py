@@ -39,6 +39,7 @@ def run_pack(
     time_limit_s: float | None = None,
     width: int | None = None,
     compile: Compile = "auto",  # noqa: A002 - as in torch
+    alike: int = 1,
 ) -> Run:
     """Runs all members of a pack.
 
@@ -52,6 +53,7 @@ def run_pack(
             A single member runs padded to 2, so that alone and in company it takes the same kernels, unless
             the width is 1.
         compile: "always", "never", or "auto": where the work left pays for it.
+        alike: Packs of one run with the program of this one: what is compiled here serves them too.
 
     Yields:
         Progress, at least every flush, after the recorder was flushed.
@@ -70,7 +72,11 @@ def run_pack(
         raise ConfigurationError([f"pack {pack.pack_id}: got no program; allowed: a training or measurement"])
     if not pack.members:
         return ()
-    return (yield from _train(pack.program, pack.members, _Setting(recorder, clock, device, width, compile)))
+    return (
+        yield from _train(
+            pack.program, pack.members, _Setting(recorder, clock, device, width, compile, alike)
+        )
+    )
 
 
 class _Setting(NamedTuple):
@@ -79,6 +85,7 @@ class _Setting(NamedTuple):
     device: str
     width: int | None
     compile: Compile
+    alike: int
 
 
 def _train(training: Training, members: Sequence[Member], setting: _Setting) -> Run:
@@ -86,7 +93,13 @@ def _train(training: Training, members: Sequence[Member], setting: _Setting) -> 
     program = program_of(training, members, setting.device)
     sink = Sink(recorder, metrics_table(training), training.log_every, {})
     machine = Choice(
-        program, members, setting.device, setting.width, setting.compile, clock.time_limit_s
+        program=program,
+        members=members,
+        device=setting.device,
+        width=setting.width,
+        compile=setting.compile,
+        alike=setting.alike,
+        time_limit_s=clock.time_limit_s,
     ).machine()
     results: list[TrialResult] = []
     at_once = len(members) if training.halving else machine.execution.width

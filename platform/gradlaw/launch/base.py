@@ -21,6 +21,7 @@ class Order:
         threads: Threads torch may use, >= 1.
         width: Most trials in one batched program; None: chosen by a short measurement.
         compile: "always", "never", or "auto": where the work left pays for it.
+        alike: Packs of the run with this program: what is compiled for one serves all.
         flush_s: Seconds between live parts, > 0.
         time_limit_s: Seconds after which unfinished trials are timed out, at the next step or measurement,
             or None.
@@ -33,6 +34,7 @@ class Order:
     threads: int = 1
     width: int | None = None
     compile: Compile = "auto"
+    alike: int = 1
     flush_s: float = 10.0
     time_limit_s: float | None = None
     attempts: Mapping[str, int] = field(default_factory=dict)

@@ -92,7 +92,7 @@ def _ids(pack: Pack) -> list[str]:
 
 def _one_line(text: str) -> str:
     """A message as one line: of several faults all are told."""
-    return " ".join(text.split())[:500]
+    return " ".join(text.split())[:1000]
 
 
 def _train(order: Order, writer: PackWriter) -> Generator[Report, None, tuple[TrialResult, ...]]:
@@ -105,6 +105,7 @@ def _train(order: Order, writer: PackWriter) -> Generator[Report, None, tuple[Tr
         time_limit_s=order.time_limit_s,
         width=order.width,
         compile=order.compile,
+        alike=order.alike,
     )
     while True:
         try:
