@@ -139,6 +139,43 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_what_the_engine_refuses_ends_with_2(more: tuple[str, ...], tmp_path: Path) -> None:
+    words = ["run", TROUBLED, "--preset", "asking", "--launcher", "inline"]
+    done = gradlaw(*words, *more, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "task asking: torch.vmap refuses an operation in `scale = params" in done.stderr
+    assert "set `vmappable = False` on the task." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+BAD_DATA = """\
+import torch
+from torch import nn
+from gradlaw import Grid, Preset, Study, Task
+
+points, classes = torch.zeros(8, 2), torch.arange(8)
+points[3, 1] = float("nan")
+task = Task.from_module("bad", lambda: nn.Linear(2, 4), nn.functional.cross_entropy, (points, classes))
+"""
+
+
+@pytest.mark.parametrize("kind", ["study", "sweep"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_bad_data_end_with_2(kind: str, more: tuple[str, ...], tmp_path: Path) -> None:
+    folder = tmp_path / "bad_data"
+    folder.mkdir()
+    (folder / "study.py").write_text(BAD_DATA)
+    (folder / "bad_task.py").write_text(BAD_DATA)
+    (folder / "sweep.yaml").write_text("task: bad_task:task\nsteps: 3\n")
+    path = folder if kind == "study" else folder / "sweep.yaml"
+    done = gradlaw("run", str(path), "--launcher", "inline", *more, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "inputs: got 1 numbers that are not finite in 1 rows, first in row 3" in done.stderr
+    assert "targets: got 4 classes that have no output, first 4 in row 4; allowed: 0 .. 3" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_trial_that_failed_for_good_ends_with_1(tmp_path: Path) -> None:
     words = ["run", TROUBLED, "--preset", "slow", "--seeds", "1", "--time-limit-s", "0.2"]
     done = gradlaw(*words, "--launcher", "inline", cwd=tmp_path)

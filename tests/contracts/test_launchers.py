@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from held import STUDIES, committed, counting, numbers, states
 
+from gradlaw.errors import UsageError
 from gradlaw.runner import RunProgress, RunSummary, run
 from gradlaw.store.store import Store
 
@@ -208,3 +209,17 @@ def test_a_worker_that_hangs_is_ended_and_its_neighbours_finish(
     assert summary is not None
     assert summary.states == {"done": 1, "failed": 1}
     assert attempts(bench.store)[1] == ["timed_out", "timed_out", "failed"]
+
+
+def test_what_the_engine_refuses_reaches_the_user(bench: Bench) -> None:
+    said = "UsageError: task asking: torch.vmap refuses an operation in `scale = params"
+    if bench.launcher == "inline":
+        with pytest.raises(UsageError, match=r"task asking: torch\.vmap refuses"):
+            bench.run(TROUBLED, preset="asking")
+    else:
+        assert bench.run(TROUBLED, preset="asking").states == {"failed": 2}
+        assert any(said in line for line in bench.said)
+    for row in committed(bench.store):
+        assert row["state"] in ("error", "failed")
+        assert said in row["reason"]
+        assert row["reason"].endswith("set `vmappable = False` on the task.")

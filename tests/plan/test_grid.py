@@ -13,7 +13,7 @@ from plan_helpers import Flat, Nothing, plan_of
 from gradlaw.ending import Halving, Target
 from gradlaw.errors import ConfigurationError
 from gradlaw.fingerprint import digest, encode
-from gradlaw.pack import Training
+from gradlaw.pack import HALF_REASON, Training
 from gradlaw.plan import Plan
 from gradlaw.rules.sgd import SGD
 from gradlaw.schedules import LinearWarmup
@@ -189,3 +189,17 @@ def test_who_shares_a_budget_and_how_are_part_of_the_identity() -> None:
     found = [next(change()) for change in changes]
     assert len(set(found)) == len(changes)
     assert next(ids(values={"lr": (0.2, 0.1)})) == found[0], "the order does not matter"
+
+
+@pytest.mark.parametrize(
+    ("setting", "fault"),
+    [
+        ({"dtype": "float16"}, f"dtype: got 'float16', allowed one of 'float32', 'float64': {HALF_REASON}"),
+        ({"dtype": "double"}, "dtype: got 'double', allowed one of 'float32', 'float64'"),
+        ({"loss_bound": 0.0}, "loss_bound: got 0, allowed > 0"),
+    ],
+)
+def test_dtype_and_bound_are_checked(setting: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        plan_of(grid(**setting))
+    assert caught.value.faults == (f"grid 0 (flat): {fault}",)

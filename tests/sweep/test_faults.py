@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gradlaw.errors import ConfigurationError, UnknownNameError
+from gradlaw.pack import HALF_REASON
 from gradlaw.sweep.document import MOST_BYTES
 from gradlaw.sweep.plan import plan_sweep
 
@@ -113,7 +114,8 @@ def faults(path: Path, **given: object) -> list[str]:
         ("log_every: 0\n", 5, "log_every: got 0, allowed >= 1"),
         ("pack_width: 1.5\n", 5, "pack_width: got 1.5 (float), allowed int >= 1"),
         ("loss_bound: 0\n", 5, "loss_bound: got 0, allowed > 0"),
-        ("dtype: float16\n", 5, "dtype: got 'float16', allowed one of 'float32', 'float64'"),
+        ("dtype: float16\n", 5, f"dtype: got 'float16', allowed one of 'float32', 'float64': {HALF_REASON}"),
+        ("dtype: int8\n", 5, "dtype: got 'int8', allowed one of 'float32', 'float64'"),
         ("target:\n  metric: loss\n", 5, "target.value: missing"),
         ("target:\n  metric: loss\n  value: low\n", 7, "target.value: got 'low' (str), allowed float"),
         ("target: {metric: los, value: 1}\n", 5, "target.metric: got 'los', allowed one of"),

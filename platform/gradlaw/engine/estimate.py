@@ -20,6 +20,7 @@ from gradlaw.engine.choice import _COLD_S, _FEW_CALLS, _WARM_S, Choice, Found, _
 from gradlaw.engine.chunk import probes_due, snapshot_of
 from gradlaw.engine.compiled import Flattened, missing_compiler
 from gradlaw.engine.functions import Functions, explain_vmap
+from gradlaw.engine.identity import program_key
 from gradlaw.engine.machine import step_arguments
 from gradlaw.engine.members import Stack, stack
 from gradlaw.engine.memory import PeakBytes, is_out_of_memory
@@ -31,6 +32,8 @@ from gradlaw.probe import TableProbe
 LIMIT_S = 2.0
 """Seconds in which the parts of one program are repeated; each is run once at least."""
 _PARTS, _REPEATS = 4, 20
+_LOAD_S = 1.0
+"""Seconds to take a compiled program from the cache; measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +207,7 @@ class _Measured:
         total_s = steps * num_members * cost.step_s / cost.width if num_calls >= _FEW_CALLS else 0.0
         if compile == "auto" and total_s < _WARM_S:
             return cost
-        found, trace_s = self._note()
+        found = self._noted()
         if found is None and compile == "always":
             return replace(cost, start_s=_COLD_S, at_most=True)
         if found is None:
@@ -215,22 +218,19 @@ class _Measured:
         return replace(
             cost,
             width=width,
-            start_s=2 * trace_s,  # for the choice, and for the width; what is cached is loaded in no time
+            start_s=_LOAD_S,
             step_s=found.step_s * width,
             read_s=cost.read_s * width / cost.width,
             made_bytes=cost.made_bytes * width // cost.width,
         )
 
-    def _note(self) -> tuple[Found | None, float]:
-        """What an earlier compilation noted, and seconds to trace the step."""
-        started = time.perf_counter()
+    def _noted(self) -> Found | None:
+        """What an earlier compilation of this program noted."""
         try:
-            pair = self._one.taken([0, 0])
-            functions = Functions(self._program, "compiled", pair)
-            graph = functions.step.trace(step_arguments(functions, pair))
-        except Exception:  # noqa: BLE001 - what cannot be traced runs eagerly
-            return None, 0.0
-        return _Note(graph.code, self._device).read(), time.perf_counter() - started
+            key = program_key(self._program, self._one.taken([0, 0]), self._device)
+        except Exception:  # noqa: BLE001 - what has no identity has no note
+            return None
+        return _Note(key).read() if key else None
 
 
 @contextmanager
