@@ -183,6 +183,7 @@ class _Run:
         self._probes = {trial.trial_id: trial.probes for trial in planned_trials(planned.plan)}
         self._started = time.perf_counter()
         self._tally = Tally(len(self._probes))
+        self._noted: set[str] = set()
 
     def go(self) -> RunSummary:
         index = self._index()
@@ -288,6 +289,9 @@ class _Run:
         self._tally.add(report)
         if report.error:
             self._say(f"pack {report.pack_id}: {report.error}")
+        if report.note and report.note not in self._noted:
+            self._noted.add(report.note)
+            self._say(f"note: {report.note}")
         self._show()
 
     def _show(self) -> None:

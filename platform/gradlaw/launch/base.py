@@ -51,6 +51,7 @@ class Report:
         states: Number of trials by final state, once the pack is committed; empty before.
         finished: Whether the pack is committed.
         error: The cause where the pack failed; "" otherwise.
+        note: Why the pack ran otherwise than it might have: not compiled, or one trial at a time; else "".
         lost: Whether the failure may not be in the store, because the worker died or could not begin.
     """
 
@@ -60,6 +61,7 @@ class Report:
     states: Mapping[str, int] = field(default_factory=dict)
     finished: bool = False
     error: str = ""
+    note: str = ""
     lost: bool = False
 
 

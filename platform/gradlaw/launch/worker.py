@@ -44,8 +44,14 @@ def work(order: Order) -> Iterator[Report]:
         writer.commit(trial_rows(pack, results, attempts=order.attempts, started_at=started_at))
     states = Counter(str(result.state) for result in results)
     steps = sum(result.steps_done for result in results)
+    notes = sorted({result.execution.reason for result in results if result.execution} - {""})
     yield Report(
-        pack_id=pack.pack_id, trials_done=len(results), steps_done=steps, states=states, finished=True
+        pack_id=pack.pack_id,
+        trials_done=len(results),
+        steps_done=steps,
+        states=states,
+        finished=True,
+        note="; ".join(notes),
     )
 
 
