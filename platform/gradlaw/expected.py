@@ -173,9 +173,16 @@ def _measure(
         for key, program in sorted(programs.items(), key=lambda item: -item[1].load):
             if costs and time.perf_counter() - begun > BUDGET_S:
                 break
-            members = program.largest.members
+            largest = program.largest
             try:
-                costs[key] = cost_of(program.training, members, device=device, width=width, compile=compile)
+                costs[key] = cost_of(
+                    program.training,
+                    largest.members,
+                    device=device,
+                    width=width,
+                    compile=compile,
+                    alike=sum(pack.program is largest.program for pack in program.packs),
+                )
             except ConfigurationError as error:
                 faults += error.faults
             except UsageError as error:

@@ -104,6 +104,7 @@ def cost_of(
     device: str = "cpu",
     width: int | None = None,
     compile: Compile = "auto",  # noqa: A002 - as in torch
+    alike: int = 1,
 ) -> Cost:
     """Measures what a program costs: every part once at least, and again while :data:`LIMIT_S` lasts.
 
@@ -113,13 +114,14 @@ def cost_of(
         device: A torch device.
         width: Most members in one batch, or None.
         compile: Whether steps are to be compiled.
+        alike: Packs of the run with this program.
 
     Raises:
         UsageError: What a run refuses.
         Exception: What a task, rule or probe raises in its first step.
     """
     with _one_thread():
-        return _Measured(training, members, device, width).cost(compile)
+        return _Measured(training, members, device, width).cost(compile, alike)
 
 
 class _Measured:
@@ -135,7 +137,8 @@ class _Measured:
         self._batch = self._one.taken([0] * self._width)
         self._functions: Functions = machine.functions(self._batch)
 
-    def cost(self, compile: Compile) -> Cost:  # noqa: A002 - as in torch
+    def cost(self, compile: Compile, alike: int) -> Cost:  # noqa: A002 - as in torch
+        """What its parts take."""
         functions, one, batch = self._functions, self._one, self._batch
         t = torch.tensor(0, device=batch.device)
         arguments = step_arguments(functions, batch)
@@ -166,7 +169,7 @@ class _Measured:
             made_bytes=made,
             at_most=early,
         )
-        return self._compiled(cost, compile)
+        return self._compiled(cost, compile, alike)
 
     def _timed(self, function: Callable[[], object]) -> tuple[float, int]:
         """Median of the seconds of some calls, and the most bytes that one makes at once."""
@@ -198,18 +201,18 @@ class _Measured:
                 total += num_due[id(probe)] * rows_s
         return total
 
-    def _compiled(self, cost: Cost, compile: Compile) -> Cost:  # noqa: A002 - as in torch
+    def _compiled(self, cost: Cost, compile: Compile, alike: int) -> Cost:  # noqa: A002 - as in torch
         """As a run would decide: eager where little is left, else as noted, or unknown but less."""
         if compile == "never" or self._functions.mode != "eager" or missing_compiler(self._device):
             return cost
         steps, num_members = self._training.steps, len(self._members)
         num_calls = steps * -(-num_members // cost.width)
-        total_s = steps * num_members * cost.step_s / cost.width if num_calls >= _FEW_CALLS else 0.0
+        total_s = alike * steps * num_members * cost.step_s / cost.width if num_calls >= _FEW_CALLS else 0.0
         if compile == "auto" and total_s < _WARM_S:
             return cost
         found = self._noted()
         if found is None and compile == "always":
-            return replace(cost, start_s=_COLD_S, at_most=True)
+            return replace(cost, start_s=_COLD_S / alike, at_most=True)
         if found is None:
             return replace(cost, at_most=cost.at_most or total_s >= _COLD_S)
         if compile == "auto" and found.step_s > cost.step_s / cost.width:
@@ -218,7 +221,7 @@ class _Measured:
         return replace(
             cost,
             width=width,
-            start_s=_LOAD_S,
+            start_s=_LOAD_S / alike,
             step_s=found.step_s * width,
             read_s=cost.read_s * width / cost.width,
             made_bytes=cost.made_bytes * width // cost.width,
