@@ -220,9 +220,32 @@ def test_divergence_leaves_compiled_neighbours_alone(train: Train, least_squares
         assert np.array_equal(sound.weights(member), mixed.weights(member))
 
 
-def test_other_hyperparameters_compile_nothing_anew_and_other_data_are_not_taken_for_these(
-    train: Train, cache_folder: Path
+def test_other_hyperparameters_seeds_and_table_probes_compile_nothing_anew(
+    train: Train, least_squares: Any, weights: Any, cache_folder: Path
 ) -> None:
+    """And what an earlier pack measured is not measured again."""
+
+    def compiled(lr: float, seed: int, step: int) -> Any:
+        counters.clear()
+        arms, probes = ({"lr": lr}, {"lr": 2.0 * lr}), (weights(at_steps=(step,)),)
+        trained = train(
+            least_squares(8), SGD(), arms, seeds=(seed,), probes=probes, compile="always", width=2
+        )
+        assert trained.rows(0, "weights")["step"].tolist() == [step] * 3
+        assert trained.results[0].execution.mode == "compiled"
+        return trained.metrics(0)
+
+    compiled(0.01, 1, 20)
+    assert counters["inductor"]["fxgraph_cache_miss"] == 1
+    before = _sources(cache_folder)
+    second = compiled(0.05, 2, 7)
+    assert counters["inductor"]["fxgraph_cache_miss"] == 0
+    assert _sources(cache_folder) == before != set()
+    eager = train(least_squares(8), SGD(), ({"lr": 0.05},), seeds=(2,), compile="never")
+    np.testing.assert_allclose(second, eager.metrics(0), rtol=1e-9)
+
+
+def test_other_data_of_one_shape_are_not_taken_for_these(train: Train) -> None:
     class Shifted(Matrix):
         def __init__(self, by: float) -> None:
             super().__init__()
@@ -232,20 +255,10 @@ def test_other_hyperparameters_compile_nothing_anew_and_other_data_are_not_taken
             out = super().loss(*given)
             return LossOutput(self.factor * out.loss, out.outputs, {})
 
-    def cache_hits(by: float, lr: float) -> int:
-        counters.clear()
-        task, arms, settings = Shifted(by), ({"lr": lr},), {"steps": 30, "width": 2, "seeds": (4, 5)}
-        compiled = train(task, SGD(), arms, compile="always", **settings)
-        hits: int = counters["inductor"]["fxgraph_cache_hit"]
-        _same(compiled, train(task, SGD(), arms, compile="never", **settings), {0: 0, 1: 1})
-        return hits
-
-    assert cache_hits(1.0, 0.01) == 0
-    before = _sources(cache_folder)
-    assert before
-    assert cache_hits(1.0, 0.05) == 1
-    assert _sources(cache_folder) == before
-    cache_hits(2.0, 0.05)
+    arms = ({"lr": 0.01}, {"lr": 0.05})
+    for by in (1.0, 2.0):
+        compiled = train(Shifted(by), SGD(), arms, compile="always", width=2)
+        _same(compiled, train(Shifted(by), SGD(), arms, compile="never"), {0: 0, 1: 1})
 
 
 def _sources(folder: Path) -> set[Path]:

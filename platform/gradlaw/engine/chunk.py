@@ -32,6 +32,7 @@ class Chunk:
     """Members that move together, from step to step.
 
     Args:
+        training: Their program; that of the functions may be an earlier pack's, with other table probes.
         members: The members; the stack may be wider (padding).
         stack: Their tensors.
         functions: For the stack's width.
@@ -40,11 +41,17 @@ class Chunk:
     """
 
     def __init__(
-        self, members: Sequence[Member], stack: Stack, functions: Functions, sink: Sink, step: int
+        self,
+        training: Training,
+        members: Sequence[Member],
+        stack: Stack,
+        functions: Functions,
+        sink: Sink,
+        step: int,
     ) -> None:
         self.members = members
         self._stack, self._functions, self._sink = stack, functions, sink
-        self._training = functions.program.training
+        self._training = training
         self._pending = PendingRows(sink, [member.trial for member in members])
         self._ends = {member.trial.steps for member in members}
         self._due = {steps: probes_due(self._training, steps) for steps in self._ends}

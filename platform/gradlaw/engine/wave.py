@@ -97,7 +97,7 @@ class Wave:
 
     def _chunk(self, members: Sequence[Member], stacked: Stack, step: int) -> Chunk:
         functions = self._machine.functions(stacked)
-        return Chunk(members, stacked, functions, self._sink, step)
+        return Chunk(self._training, members, stacked, functions, self._sink, step)
 
     def _steps_done(self) -> int:
         running = sum(
