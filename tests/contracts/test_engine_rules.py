@@ -17,6 +17,7 @@ from gradlaw.rule import Hyper, Moved, Oracle, Rule
 from gradlaw.rules import RULES, SGD
 from gradlaw.task import Params, Pytree
 from gradlaw.tasks.digits import DigitsMLP, load_digits_arrays
+from gradlaw.tasks.modular_addition import ModularAddition
 
 LR = (Hyperparameter(name="lr", default=0.05, low=0.0),)
 
@@ -110,6 +111,21 @@ def test_a_trial_is_the_same_alone_and_in_a_pack(train: Callable[..., Any], rule
     # the lr differs inside the pack, and so do the paths; the start does not
     assert packed.metrics(2)[0] == packed.metrics(3)[0]
     assert not np.allclose(packed.weights(2), packed.weights(3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["twin", "feedback_alignment", "newtonish"])
+def test_a_study_s_own_kinds_of_rules_are_the_same_compiled(train: Callable[..., Any], name: str) -> None:
+    """Shipped ones: tests/engine/test_compiled.py."""
+    arms = ({"lr": 0.02}, {"lr": 0.005}, {"lr": 0.01})
+    small = name == "twin"  # the others look at layers
+    task = ModularAddition(modulus=3, width=2) if small else DigitsMLP()
+    settings = {"steps": 200, "batch_size": 0 if small else 4, "log_every": 20}
+    compiled = train(task, MAKERS[name](), arms, compile="always", width=2, **settings)
+    assert compiled.results[0].execution.mode == "compiled"
+    alone = train(task, MAKERS[name](), arms[2:], compile="never", width=1, **settings)
+    np.testing.assert_allclose(compiled.metrics(2), alone.metrics(0), rtol=1e-9)
+    np.testing.assert_allclose(compiled.weights(2), alone.weights(0), rtol=1e-9, atol=1e-12)
 
 
 def test_without_a_learning_rate_nothing_moves(train: Callable[..., Any], rule: Rule, weights: Any) -> None:
