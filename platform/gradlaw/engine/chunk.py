@@ -149,12 +149,14 @@ class Chunk:
         return self._rows
 
     def _mark_reached(self, step: int) -> None:
-        """Ends who is at the target, at the parameters before this step."""
+        """Ends who is at the target, at the parameters before this step, and logs here."""
         target = self._training.target
         if target is None:
             return
         value = self._values[target.metric]
         there = value <= target.value if target.direction == "below" else value >= target.value
+        if step % self._training.log_every:  # logged for those alone whose last step it is
+            there &= self._stack.fixed.hp["steps"] == step
         reached = there & (self._moving[_ENDED_AT] == RUNNING)
         moving = [
             torch.where(reached.reshape(-1, *[1] * (new.ndim - 1)), old, new)

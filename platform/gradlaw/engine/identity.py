@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten, tree_leaves
 
 from gradlaw.engine.members import Stack
 from gradlaw.engine.step import TrialProgram
@@ -28,10 +29,9 @@ def program_key(program: TrialProgram, stack: Stack, device: str) -> str | None:
         The digest, or None if a part holds what cannot be told from another, a function say.
     """
     training = program.training
-    parts = (program.task, training.rule, training.schedule, *program.probes)
     digest = hashlib.sha256()
     try:
-        for part in parts:
+        for part in _parts(program):
             kind = type(part)
             digest.update(f"{kind.__module__}.{kind.__qualname__} {source_digest(kind)}".encode())
             for text in _settings(part):
@@ -42,6 +42,9 @@ def program_key(program: TrialProgram, stack: Stack, device: str) -> str | None:
     shared = (
         *(training.batch_size, training.sampling, training.dtype, training.loss_bound, training.log_every),
         *(training.target, training.halving is None, sampler.block_steps, sampler.epochs),
+        training.steps // training.log_every
+        if program.probes
+        else 0,  # by it the reading is compiled, or not
         *(device, torch.__version__, torch.get_num_threads(), stack.own_split),
         *(_shape(leaf) for leaf in tree_leaves((stack.fixed, stack.moving))),
         *(tuple(leaf.shape[-1:]) for leaf in tree_leaves(stack.split) if isinstance(leaf, Tensor)),
@@ -51,23 +54,46 @@ def program_key(program: TrialProgram, stack: Stack, device: str) -> str | None:
     return digest.hexdigest()[:32]
 
 
+def program_kinds(program: TrialProgram) -> tuple[type, ...]:
+    """The classes of a program's parts: within a process, two of one name and source may yet differ."""
+    return tuple(type(part) for part in _parts(program))
+
+
+def _parts(program: TrialProgram) -> tuple[object, ...]:
+    return (program.task, program.training.rule, program.training.schedule, *program.probes)
+
+
 def _shape(leaf: Tensor) -> tuple[object, ...]:
     return (*leaf.shape[1:], leaf.dtype)
 
 
 def _settings(part: object) -> Iterator[bytes]:
-    """The attributes of a part as bytes.
+    """The attributes of a part, and those of its classes that may be told, as bytes.
 
     Raises:
-        TypeError: One is neither a number, a text, a tensor nor a collection of those.
+        TypeError: One of the part's own is neither a number, a text, a tensor nor a collection of those, or
+            is kept in a slot.
     """
-    for name, value in sorted(getattr(part, "__dict__", {}).items()):
-        yield f"{name}=".encode()
-        for leaf in tree_leaves(value):
-            if isinstance(leaf, Tensor) and leaf.numel() * leaf.element_size() <= _HASHED_BYTES:
-                yield f"{leaf.dtype}{tuple(leaf.shape)}".encode()
-                yield leaf.detach().cpu().contiguous().numpy().tobytes()
-            elif leaf is None or isinstance(leaf, (bool, int, float, str)):
-                yield repr(leaf).encode()
-            else:
-                raise TypeError(name)
+    for kind in type(part).__mro__:
+        if vars(kind).get("__slots__"):
+            raise TypeError(kind)
+        for name, value in sorted(vars(kind).items()):
+            if not name.startswith("__"):
+                with suppress(TypeError):  # methods and declarations do not change while a process runs
+                    yield _told(name, value)
+    for name, value in sorted(vars(part).items()):
+        yield _told(name, value)
+
+
+def _told(name: str, value: object) -> bytes:
+    leaves, spec = tree_flatten(value)
+    told = [name, str(spec)]
+    for leaf in leaves:
+        if isinstance(leaf, Tensor) and leaf.numel() * leaf.element_size() <= _HASHED_BYTES:
+            content = leaf.detach().cpu().contiguous().numpy().tobytes()
+            told.append(f"{leaf.dtype}{tuple(leaf.shape)}{hashlib.sha256(content).hexdigest()}")
+        elif leaf is None or isinstance(leaf, (bool, int, float, str, torch.dtype)):
+            told.append(repr(leaf))
+        else:
+            raise TypeError(name)
+    return repr(told).encode()

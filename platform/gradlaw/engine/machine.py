@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradlaw.engine.compiled import Flattened, bytes_made
 from gradlaw.engine.functions import Functions
-from gradlaw.engine.identity import program_key
+from gradlaw.engine.identity import program_key, program_kinds
 from gradlaw.engine.members import Stack, Starts
 from gradlaw.engine.results import Execution
 from gradlaw.engine.step import TrialProgram
@@ -21,7 +21,7 @@ _PAYS_BYTES = 1e11
 A count, not a time: what is decided by it is the same on every machine and in every rerun."""
 
 _NUM_COMPILED = 16
-_COMPILED: dict[tuple[type, type, int, str | None], tuple[Functions, int]] = {}
+_COMPILED: dict[tuple[tuple[type, ...], int, str | None], tuple[Functions, int]] = {}
 """Compiled functions of this process, and bytes that a member's step makes, oldest first."""
 
 
@@ -52,7 +52,7 @@ class Machine:
     def _compiled(self, stacked: Stack) -> Functions:
         """Compiled functions: those that an earlier pack of this process left, or new ones."""
         key = program_key(self.program, stacked, self.execution.device)
-        at = (type(self.program.task), type(self.program.training.rule), stacked.width, key)
+        at = (program_kinds(self.program), stacked.width, key)
         held = _COMPILED.get(at) if key else None
         if held is None:
             functions = Functions(self.program, "compiled", stacked)

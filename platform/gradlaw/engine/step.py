@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import keystr, tree_flatten_with_path, tree_map, tree_unflatten
 
 from gradlaw.engine.oracle import TrialOracle
 from gradlaw.engine.sampling import Sampler
 from gradlaw.engine.streams import User, streams_for
+from gradlaw.errors import UsageError
 from gradlaw.pack import Training
 from gradlaw.probe import MetricProbe, StepView, TrialView
 from gradlaw.random import Streams
@@ -102,8 +103,9 @@ class TrialProgram:
             held,
             torch.where(ends, t, moving.ended_at),
             torch.where(ends, fault, moving.ending),
-            torch.where(running, loss, moving.last_loss),
+            torch.where(running, loss.to(moving.last_loss.dtype), moving.last_loss),
         )
+        moved = _like(moved, moving)
         if self.training.target is not None:  # what reached it stays there
             moved = tree_map(lambda new, old: torch.where(running, new, old), moved, moving)
         return moved, loss
@@ -159,3 +161,26 @@ class TrialProgram:
         fault = torch.where(sound | last, int(Ending.NONE), int(Ending.PARAMETER_NOT_FINITE))
         fault = torch.where(loss > self.training.loss_bound, int(Ending.LOSS_ABOVE_BOUND), fault)
         return torch.where(torch.isfinite(loss), fault, int(Ending.LOSS_NOT_FINITE))
+
+
+def _like(moved: Moving, moving: Moving) -> Moving:
+    """What moved, in the order of what was there before: a step takes tensors by their places.
+
+    Raises:
+        UsageError: It is no longer of the structure, the shapes or the dtypes of the start.
+    """
+    named, spec = tree_flatten_with_path(moving)
+    try:
+        leaves = spec.flatten_up_to(moved)
+        faults = [
+            f"{keystr(path)}: got {tuple(new.shape)} {new.dtype}, at the start {tuple(old.shape)} {old.dtype}"
+            for (path, old), new in zip(named, map(torch.as_tensor, leaves), strict=True)
+            if (new.shape, new.dtype) != (old.shape, old.dtype)
+        ]
+    except (ValueError, TypeError, RuntimeError) as error:
+        faults = [str(error)]
+    if faults:
+        msg = f"what a step moves keeps the structure, shapes and dtypes of the start: {'; '.join(faults)}"
+        raise UsageError(msg)
+    like: Moving = tree_unflatten(leaves, spec)
+    return like

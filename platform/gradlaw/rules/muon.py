@@ -76,6 +76,7 @@ _FALLBACK = (
     BETA2,
     EPS,
 )
+_ADAMW = AdamW()
 
 
 class Muon(Rule):
@@ -100,8 +101,7 @@ class Muon(Rule):
         adamw_tensors: str = "",
     ) -> None:
         self.nesterov, self.ns_steps, self.lr_scale = nesterov, ns_steps, lr_scale
-        self._named = frozenset(adamw_tensors.split())
-        self._adamw = AdamW()
+        self._named = tuple(adamw_tensors.split())
 
     def init(self, params: Params, streams: Streams) -> Pytree:
         """One buffer for each matrix, AdamW's moments for each other tensor.
@@ -110,22 +110,22 @@ class Muon(Rule):
             ConfigurationError: ``adamw_tensors`` names what is not among the parameters.
         """
         del streams
-        unknown = sorted(self._named - params.keys())
+        unknown = sorted({*self._named} - params.keys())
         if unknown:
             known = ", ".join(params)
             raise ConfigurationError([f"adamw_tensors: got {', '.join(unknown)}; allowed: {known}"])
         return {
-            name: torch.zeros_like(param) if self._is_own(name, param) else self._adamw.init_tensor(param)
+            name: torch.zeros_like(param) if self._is_own(name, param) else _ADAMW.init_tensor(param)
             for name, param in params.items()
         }
 
     def step(self, oracle: Oracle, params: Params, state: Pytree, hp: Hyper, t: Tensor) -> Moved:
         grads = oracle.grad(params)
-        beside = self._adamw.prepared({**hp, "lr": hp["adamw_lr_share"] * hp["lr"]}, t)
+        beside = _ADAMW.prepared({**hp, "lr": hp["adamw_lr_share"] * hp["lr"]}, t)
         moved = {
             name: self._update(grads[name], state[name], param, hp)
             if self._is_own(name, param)
-            else self._adamw.update(grads[name], state[name], param, beside, t)
+            else _ADAMW.update(grads[name], state[name], param, beside, t)
             for name, param in params.items()
         }
         return {name: pair[0] for name, pair in moved.items()}, {
