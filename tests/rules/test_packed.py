@@ -1,4 +1,4 @@
-"""Every rule alone, in company, in another order, and compiled: one rule, one path."""
+"""Every rule alone, in company and in another order: one rule, one path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from gradlaw.rules import RULES
 from gradlaw.rules.adam import Adam
 from gradlaw.rules.muon import Muon
 from gradlaw.rules.rmsprop import RMSprop
-from gradlaw.schedules import SCHEDULES
 
 Params = dict[str, Tensor]
 Path = Callable[..., tuple[Params, Any]]
@@ -116,39 +115,3 @@ def test_a_float32_trial_stays_one(name: str) -> None:
     moved = _batched(rule)(params, state, hp, torch.tensor(3))
     before, after = tree_leaves((params, state)), tree_leaves(moved)
     assert [(leaf.dtype, leaf.shape) for leaf in after] == [(leaf.dtype, leaf.shape) for leaf in before]
-
-
-@pytest.mark.slow
-# torch warns of what its own compiler uses
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-def test_compiled_as_eager() -> None:
-    """Every rule and schedule under one fullgraph compilation, eight steps, against vmap alone."""
-    packs = {name: _stacked(_members(rule)) for name, rule in VARIANTS.items()}
-    states = {
-        name: _stacked([rule.init(own, streams_of(0)) for own, _ in _members(rule)])
-        for name, rule in VARIANTS.items()
-    }
-    params = {name: pack[0] for name, pack in packs.items()}
-    hps = {name: pack[1] for name, pack in packs.items()}
-    whole = {"warmup_steps": 2, "decay_every": 2, "timescale": 5, "steps": 8}
-    axes = {name: torch.arange(WIDTH) + value for name, value in whole.items()}
-    axes |= {name: torch.linspace(0.2, 0.9, WIDTH).double() for name in ("final_share", "decay_factor")}
-    schedules = [kind() for kind in SCHEDULES.values()]
-
-    def step(params: Any, states: Any, hps: Any, axes: Any, t: Tensor) -> Any:
-        moved = {}
-        for number, (name, rule) in enumerate(VARIANTS.items()):
-            schedule = schedules[number % len(schedules)]
-            lr = torch.vmap(schedule.lr, in_dims=(None, 0))(t, {**axes, "lr": hps[name]["lr"]})
-            moved[name] = _batched(rule)(params[name], states[name], {**hps[name], "lr": lr}, t)
-        return {name: pair[0] for name, pair in moved.items()}, {
-            name: pair[1] for name, pair in moved.items()
-        }
-
-    compiled = torch.compile(step, fullgraph=True)
-    eager, fast = (params, states), (params, states)
-    for t in range(8):
-        eager = step(*eager, hps, axes, torch.tensor(t))
-        fast = compiled(*fast, hps, axes, torch.tensor(t))
-    for ours, theirs in zip(tree_leaves(fast), tree_leaves(eager), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
