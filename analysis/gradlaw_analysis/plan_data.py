@@ -22,7 +22,6 @@ from gradlaw_analysis.sample_sql import Scope, mentions
 from gradlaw_analysis.verdict import FileSet
 
 MISSING = "missing"
-_MEASURED = frozenset({State.DONE, State.REACHED_TARGET, State.DIVERGED})
 
 _TRIALS = """
 -- one row a planned trial; state NULL: there is no row of it
@@ -155,4 +154,4 @@ def _ended(state: str, asked: str, held: object) -> bool:
     """As a run sees it: what has ended and was measured as asked is not run again."""
     if state == MISSING or State(state) not in FINAL:
         return False
-    return State(state) not in _MEASURED or set(json.loads(asked)) <= set(json.loads(str(held)))
+    return State(state) is State.FAILED or set(json.loads(asked)) <= set(json.loads(str(held)))
