@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,3 +82,29 @@ def test_a_target_is_looked_at_where_the_trial_itself_logs(train: Train, least_s
         ("reached_target", 40),
     ]
     assert trained.rows(1, "metrics")["step"].tolist() == [0, 10, 20, 30, 40]
+
+
+class Falling(Task):
+    """l(w) = w: the loss is a view of the parameter."""
+
+    name, num_rows = "falling", 1
+
+    def init(self, streams: Streams) -> tuple[Params, Buffers]:
+        return {"w": torch.zeros(1).double()}, {}
+
+    def batch(self, indices: Tensor, streams: Streams) -> Batch:
+        return indices
+
+    def loss(self, params: Params, buffers: Buffers, batch: Batch, noise: Noise, taps: Taps) -> LossOutput:
+        return LossOutput(params["w"][0], params["w"], {})
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_a_view_of_a_parameter_is_that_before_the_step(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    trained = train(Falling(), SGD(), ({"lr": 0.5}, {"lr": 1.0}), steps=4, compile="always")
+    assert trained.results[0].execution.mode == "compiled"
+    assert trained.metrics(0).tolist() == [0.0, -0.5, -1.0, -1.5, -2.0]
+    assert trained.metrics(1).tolist() == [0.0, -1.0, -2.0, -3.0, -4.0]

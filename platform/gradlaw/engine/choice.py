@@ -13,6 +13,7 @@ import os
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -98,11 +99,12 @@ class Choice:
         eager = self._machine("eager", eager_width)
         try:
             eager_s = self._eager_s(eager)
-            total_s = eager_s * self.program.training.steps * len(self.members) * self.alike
+            own_s = eager_s * self.program.training.steps * len(self.members)
+            pair = self._stack(2) if own_s * self.alike > _HELD_S else None
+            key = program_key(self.program, pair, self.device) if pair else None
+            total_s = own_s * (self.alike if key else 1)  # without a key every pack compiles anew
             if self.time_limit_s is not None:
                 total_s = min(total_s, self.time_limit_s)
-            pair = self._stack(2) if total_s > _HELD_S else None
-            key = program_key(self.program, pair, self.device) if pair else None
         except Exception:  # noqa: BLE001 - what a step raises is for the run to deal with
             return eager
         if pair is None or (self.compile == "auto" and total_s < _WARM_S and not is_held(key)):
@@ -263,13 +265,15 @@ class _Note:
         """What was found before; None if nothing, or if the note cannot be read."""
         try:
             found = json.loads(self._file.read_text(encoding="utf-8"))
-            return Found(int(found["width"]), float(found["step_s"]))
-        except (OSError, ValueError, KeyError, TypeError):
+            noted = Found(int(found["width"]), float(found["step_s"]))
+        except (OSError, ValueError, KeyError, TypeError, ArithmeticError):
             return None
+        return noted if noted.width >= 1 and noted.step_s > 0.0 else None
 
     def write(self, found: Found) -> None:
-        """Keeps what was found; two workers may write at once, either is right."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        """Keeps what was found, if it can; two workers may write at once, either is right."""
         own = self._file.with_suffix(f".{os.getpid()}")
-        own.write_text(json.dumps(found._asdict()), encoding="utf-8")
-        own.replace(self._file)
+        with suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            own.write_text(json.dumps(found._asdict()), encoding="utf-8")
+            own.replace(self._file)

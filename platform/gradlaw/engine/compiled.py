@@ -128,6 +128,7 @@ def _write_over_inputs(graph: GraphModule, num_moved: int) -> None:
             for old, new in zip(inputs, moved, strict=True)
             if new is not old
         ]
+        rest = [nodes.call_function(aten.clone.default, (value,)) for value in rest]
         for old, new in pairs:
             nodes.call_function(aten.copy_.default, (old, new))
     output.args = (list(rest),)

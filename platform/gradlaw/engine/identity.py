@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ def program_kinds(program: TrialProgram) -> tuple[type, ...]:
     return tuple(type(part) for part in _parts(program))
 
 
-def _parts(program: TrialProgram) -> tuple[object, ...]:
+def _parts(program: TrialProgram) -> tuple[Any, ...]:
     return (program.task, program.training.rule, program.training.schedule, *program.probes)
 
 
