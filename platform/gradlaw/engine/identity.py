@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +13,10 @@ from torch.utils._pytree import tree_flatten, tree_leaves
 from gradlaw.engine.members import Stack
 from gradlaw.engine.step import TrialProgram
 from gradlaw.fingerprint import source_digest
+from gradlaw.probe import Probe
+from gradlaw.rule import Rule
+from gradlaw.schedules import Schedule
+from gradlaw.task import Task
 
 _HASHED_BYTES = 1 << 27  # data beyond it is rather traced than hashed
 
@@ -60,7 +63,7 @@ def program_kinds(program: TrialProgram) -> tuple[type, ...]:
     return tuple(type(part) for part in _parts(program))
 
 
-def _parts(program: TrialProgram) -> tuple[Any, ...]:
+def _parts(program: TrialProgram) -> tuple[Task | Rule | Schedule | Probe, ...]:
     return (program.task, program.training.rule, program.training.schedule, *program.probes)
 
 
