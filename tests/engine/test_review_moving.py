@@ -84,6 +84,29 @@ def test_a_target_is_looked_at_where_the_trial_itself_logs(train: Train, least_s
     assert trained.rows(1, "metrics")["step"].tolist() == [0, 10, 20, 30, 40]
 
 
+class Spoiling(SGD):
+    """What it makes of step 10 is not finite."""
+
+    def step(self, oracle: Oracle, params: Params, state: Pytree, hp: Hyper, t: Tensor) -> Moved:
+        moved, state = super().step(oracle, params, state, hp, t)
+        return {name: torch.where(t == 10, torch.inf, value) for name, value in moved.items()}, state
+
+
+def test_a_target_is_reached_at_the_parameters_before_the_step(
+    train: Train, least_squares: Any, weights: Any
+) -> None:
+    """Whatever the step makes of them; one step short of it the trial diverges."""
+    plain = train(least_squares(), SGD(), ({"lr": 0.05},), probes=(weights(at_steps=(10,)),))
+    losses = plain.metrics(0)
+    for value, state in ((losses[10], "reached_target"), (losses[11], "diverged")):
+        target = Target(metric="loss", value=float(value))
+        trained = train(least_squares(), Spoiling(), ({"lr": 0.05},), target=target)
+        assert (trained.results[0].state, trained.results[0].steps_done) == (state, 10)
+        assert len(trained.metrics(0)) == (11 if state == "reached_target" else 10)
+        if state == "reached_target":
+            assert np.array_equal(trained.weights(0), plain.weights(0))
+
+
 class Falling(Task):
     """l(w) = w: the loss is a view of the parameter."""
 

@@ -157,7 +157,10 @@ class Chunk:
         there = value <= target.value if target.direction == "below" else value >= target.value
         if step % self._training.log_every:  # logged for those alone whose last step it is
             there &= self._stack.fixed.hp["steps"] == step
-        reached = there & (self._moving[_ENDED_AT] == RUNNING)
+        # what the step made of the parameters is of no account
+        spoilt = self._moving[_ENDING] == int(Ending.PARAMETER_NOT_FINITE)
+        ended_at = self._moving[_ENDED_AT]
+        reached = there & ((ended_at == RUNNING) | (spoilt & (ended_at == step)))
         moving = [
             torch.where(reached.reshape(-1, *[1] * (new.ndim - 1)), old, new)
             for new, old in zip(self._moving, self._before, strict=True)

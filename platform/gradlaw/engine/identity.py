@@ -43,12 +43,12 @@ def program_key(program: TrialProgram, stack: Stack, device: str) -> str | None:
     except TypeError:
         return None
     sampler = program.sampler
+    # by their number the reading is compiled, or not
+    num_readings = training.steps // training.log_every if program.probes else 0
     shared = (
         *(training.batch_size, training.sampling, training.dtype, training.loss_bound, training.log_every),
         *(training.target, training.halving is None, sampler.block_steps, sampler.epochs),
-        training.steps // training.log_every
-        if program.probes
-        else 0,  # by it the reading is compiled, or not
+        num_readings,
         *(device, torch.__version__, torch.get_num_threads(), stack.own_split),
         *(_shape(leaf) for leaf in tree_leaves((stack.fixed, stack.moving))),
         *(tuple(leaf.shape[-1:]) for leaf in tree_leaves(stack.split) if isinstance(leaf, Tensor)),
