@@ -274,3 +274,15 @@ def test_faults_of_the_command_line_have_no_line(sweep_file: Write) -> None:
 def test_a_sweep_has_one_preset(sweep_file: Write) -> None:
     with pytest.raises(UnknownNameError, match="unknown preset of study sweep 'demo'; known: sweep"):
         plan_sweep(sweep_file(BASE), preset="demo")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [("def f(:", "SyntaxError"), ("raise NameError('x')", "NameError: x")]
+)
+def test_a_module_that_raises_is_a_fault_among_others(sweep_file: Write, code: str, said: str) -> None:
+    path = sweep_file(f"steps: -1\ntask: raises_{said[:6].lower()}:Task\n")
+    (path.parent / f"raises_{said[:6].lower()}.py").write_text(code)
+    first, second = faults(path)
+    assert first.startswith("1: steps: got -1")
+    assert said in second
+    assert "cannot be imported" in second

@@ -42,10 +42,11 @@ def load(
     module, _, name = item.value.partition(":")
     try:
         held = vars(importlib.import_module(module))
-    except (ImportError, ValueError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001 - a module may raise anything, and other faults are to be told
+        cause = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
         faults.add(
             item.line,
-            f"{kind}: {module!r} cannot be imported ({error}); allowed what is installed or beside the file",
+            f"{kind}: {module!r} cannot be imported ({cause}); allowed what is installed or beside the file",
         )
         return None
     fitting = {name: value for name, value in held.items() if fits(value, base)}
