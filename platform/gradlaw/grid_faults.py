@@ -114,6 +114,15 @@ def _end_faults(grid: Grid) -> list[str]:
     if grid.halving and not faults and grid.log_every >= 1 and grid.halving.first % grid.log_every:
         allowed = f"a multiple of log_every = {grid.log_every}"
         faults.append(f"halving.first: got {grid.halving.first}, allowed {allowed}")
+    if grid.halving and not faults:
+        lengths = steps_of(grid)
+        if len(lengths) > 1:
+            faults.append(
+                f"steps: got {lengths} with halving, allowed one: trials that share a budget race alike"
+            )
+        elif grid.halving.first >= min(lengths, default=0):
+            allowed = f"below steps = {min(lengths, default=0)}"
+            faults.append(f"halving.first: got {grid.halving.first}, allowed {allowed}")
     return faults
 
 

@@ -229,11 +229,11 @@ def test_long_work_is_said_to_take_at_most_so_long(monkeypatch: pytest.MonkeyPat
     """A run would compile it; where an earlier compilation was noted, its time is taken."""
     pack = _pack(_Stream(), num=4, steps=10**7)
     assert isinstance(pack.program, Training)
-    monkeypatch.setattr(estimate._Note, "read", lambda note: None)
+    monkeypatch.setattr(estimate.Note, "read", lambda note: None)
     eager = cost_of(pack.program, pack.members)
     assert eager.at_most
     assert not cost_of(pack.program, pack.members, compile="never").at_most
-    monkeypatch.setattr(estimate._Note, "read", lambda note: Found(2, 1e-7))
+    monkeypatch.setattr(estimate.Note, "read", lambda note: Found(2, 1e-7))
     noted = cost_of(pack.program, pack.members)
     assert (noted.width, noted.step_s, noted.at_most) == (2, pytest.approx(2e-7), False)
     assert noted.pack_s(pack.program, pack.members) == pytest.approx(4.0, rel=0.5)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gradlaw.engine.choice import Choice, Found, _Note
+from gradlaw.engine.choice import Choice, Found, Note
 from gradlaw.rules import SGD
 
 Train = Callable[..., Any]
@@ -16,9 +16,9 @@ ARMS = tuple({"lr": 0.01 * k} for k in range(1, 9))
 
 
 @pytest.fixture
-def note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Note:
+def note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Note:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    return _Note("key")
+    return Note("key")
 
 
 @pytest.mark.parametrize(
@@ -29,14 +29,14 @@ def note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Note:
         *('{"width": 4, "step_s": NaN}', '{"width": 4, "step_s": 0}', '{"width": NaN, "step_s": 1}'),
     ],
 )
-def test_a_note_that_says_nothing_is_as_none(note: _Note, tmp_path: Path, text: str) -> None:
+def test_a_note_that_says_nothing_is_as_none(note: Note, tmp_path: Path, text: str) -> None:
     note.write(Found(4, 0.5))
     assert note.read() == Found(4, 0.5)
     (tmp_path / "gradlaw" / "key.json").write_text(text)
     assert note.read() is None
 
 
-def test_a_note_that_cannot_be_kept_does_not_matter(note: _Note, tmp_path: Path) -> None:
+def test_a_note_that_cannot_be_kept_does_not_matter(note: Note, tmp_path: Path) -> None:
     (tmp_path / "gradlaw").write_text("a file where the folder would be")
     note.write(Found(4, 0.5))
     assert note.read() is None
@@ -62,6 +62,6 @@ def test_packs_count_together_only_where_they_share_what_is_compiled(
 
     monkeypatch.setattr(Choice, "_eager_s", lambda *_: 1.0 / (20 * 8))
     monkeypatch.setattr(Choice, "_compiled", compiled)
-    monkeypatch.setattr("gradlaw.engine.choice._Note.write", lambda *_: None)
+    monkeypatch.setattr("gradlaw.engine.choice.Note.write", lambda *_: None)
     train(type("Own", (least_squares,), {})(), rule(), ARMS, steps=20, alike=100)
     assert (tried or ["eager"]) == [mode]

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,10 +35,10 @@ from gradlaw.pack import Compile, Member
 WIDTH = 64
 """Members in one batch where none is given and steps run eagerly: there calls cost more than work."""
 
-_COLD_S, _WARM_S, _HELD_S = 15.0, 3.0, 0.2
+COLD_S, WARM_S, _HELD_S = 15.0, 3.0, 0.2
 """Seconds of eager work that pay for compiling; for loading the compiler and what its cache holds; and for
 another look at what this process has compiled."""
-_FEW_CALLS = 50
+FEW_CALLS = 50
 """Calls that are not worth a measurement."""
 _SEARCH_S = 120.0
 """Seconds of eager work that pay for compiling at more than one width, to find the best."""
@@ -107,15 +107,15 @@ class Choice:
                 total_s = min(total_s, self.time_limit_s)
         except Exception:  # noqa: BLE001 - what a step raises is for the run to deal with
             return eager
-        if pair is None or (self.compile == "auto" and total_s < _WARM_S and not is_held(key)):
+        if pair is None or (self.compile == "auto" and total_s < WARM_S and not is_held(key)):
             return eager
         missing = missing_compiler(self.device)
         if missing:
             _warn(missing)
             return self._machine("eager", eager_width, missing)
-        note = _Note(key) if key else None
+        note = Note(key) if key else None
         found = note.read() if note else None
-        if self.compile == "auto" and found is None and total_s < _COLD_S:
+        if self.compile == "auto" and found is None and total_s < COLD_S:
             return eager
         try:
             machine, step_s = self._compiled(found, pair, total_s)
@@ -123,7 +123,9 @@ class Choice:
             reason = f"not compiled: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
             _warn(reason)
             return self._machine("eager", eager_width, reason)
-        if note and found is None and self.width is None:
+        # a pack of few trials cannot tell how wide a larger one should be
+        whole = machine.execution.width < len(self.members)
+        if note and found is None and self.width is None and (whole or len(self.members) >= WIDTH):
             note.write(Found(machine.execution.width, step_s))
         if self.compile == "auto" and step_s > eager_s:
             return self._machine("eager", eager_width, "compiled steps are slower here")
@@ -134,7 +136,7 @@ class Choice:
         width = eager.execution.width
         if self.compile == "always":
             return math.inf
-        if self.program.training.steps * -(-len(self.members) // width) < _FEW_CALLS:
+        if self.program.training.steps * -(-len(self.members) // width) < FEW_CALLS:
             return 0.0
         stacked = self._stack(width)
         return _step_s(eager.functions(stacked), stacked) / width
@@ -244,12 +246,13 @@ def _step_s(functions: Functions, stacked: Stack) -> float:
     return min(found[1:])
 
 
+@cache
 def _warn(reason: str) -> None:
     """Says once in a process why steps run eagerly."""
     warnings.warn(f"steps run eagerly, {reason}", CompileWarning, stacklevel=2)
 
 
-class _Note:
+class Note:
     """What was found for one program on this machine, in a file beside the compiler's cache.
 
     Args:

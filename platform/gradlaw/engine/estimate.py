@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gradlaw.engine.choice import _COLD_S, _FEW_CALLS, _WARM_S, Choice, Found, _Note
+from gradlaw.engine.choice import COLD_S, FEW_CALLS, WARM_S, Choice, Found, Note
 from gradlaw.engine.chunk import probes_due, snapshot_of
 from gradlaw.engine.compiled import Flattened, missing_compiler
 from gradlaw.engine.functions import Functions, explain_vmap
@@ -207,14 +207,14 @@ class _Measured:
             return cost
         steps, num_members = self._training.steps, len(self._members)
         num_calls = steps * -(-num_members // cost.width)
-        total_s = alike * steps * num_members * cost.step_s / cost.width if num_calls >= _FEW_CALLS else 0.0
-        if compile == "auto" and total_s < _WARM_S:
+        total_s = alike * steps * num_members * cost.step_s / cost.width if num_calls >= FEW_CALLS else 0.0
+        if compile == "auto" and total_s < WARM_S:
             return cost
         found = self._noted()
         if found is None and compile == "always":
-            return replace(cost, start_s=_COLD_S / alike, at_most=True)
+            return replace(cost, start_s=COLD_S / alike, at_most=True)
         if found is None:
-            return replace(cost, at_most=cost.at_most or total_s >= _COLD_S)
+            return replace(cost, at_most=cost.at_most or total_s >= COLD_S)
         if compile == "auto" and found.step_s > cost.step_s / cost.width:
             return cost
         width = min(found.width, max(2, num_members))
@@ -233,7 +233,7 @@ class _Measured:
             key = program_key(self._program, self._one.taken([0, 0]), self._device)
         except Exception:  # noqa: BLE001 - what has no identity has no note
             return None
-        return _Note(key).read() if key else None
+        return Note(key).read() if key else None
 
 
 @contextmanager

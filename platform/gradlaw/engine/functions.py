@@ -47,7 +47,7 @@ class Functions:
 
     Args:
         program: Of one trial.
-        mode: How they run; "compiled" has still to be asked for, by :meth:`compile_step`.
+        mode: How they run; the machine has still to compile those that are to be.
         stack: A batch of that width.
     """
 

@@ -12,6 +12,7 @@ from gradlaw.engine.compiled import Flattened, bytes_made
 from gradlaw.engine.functions import Functions
 from gradlaw.engine.identity import program_key, program_kinds
 from gradlaw.engine.members import Stack, Starts
+from gradlaw.engine.memory import is_out_of_memory
 from gradlaw.engine.results import Execution
 from gradlaw.engine.step import TrialProgram
 
@@ -42,12 +43,19 @@ class Machine:
     def functions(self, stacked: Stack) -> Functions:
         """For batches like this one."""
         if stacked.width not in self._functions:
-            compiled = self.execution.mode == "compiled"
-            functions = (
-                self._compiled(stacked) if compiled else Functions(self.program, self.execution.mode, stacked)
-            )
-            self._functions[stacked.width] = functions
+            self._functions[stacked.width] = self._made(stacked)
         return self._functions[stacked.width]
+
+    def _made(self, stacked: Stack) -> Functions:
+        if self.execution.mode != "compiled":
+            return Functions(self.program, self.execution.mode, stacked)
+        try:
+            return self._compiled(stacked)
+        except Exception as error:
+            if not self._functions or is_out_of_memory(error):
+                raise
+        # one width was compiled and another cannot be: it goes on eagerly rather than not at all
+        return Functions(self.program, "eager", stacked)
 
     def _compiled(self, stacked: Stack) -> Functions:
         """Compiled functions: those that an earlier pack of this process left, or new ones."""
