@@ -56,9 +56,9 @@ def test_packs_count_together_only_where_they_share_what_is_compiled(
     """A second of work in each of a hundred packs pays for one compilation, not for a hundred."""
     tried = []
 
-    def compiled(choice: Choice, *_: object) -> tuple[Any, float]:
+    def compiled(choice: Choice, *_: object) -> tuple[Any, Found]:
         tried.append("tried")
-        return choice._machine("eager", 8), 0.0
+        return choice._machine("eager", 8), Found(8, 0.0)
 
     monkeypatch.setattr(Choice, "_eager_s", lambda *_: 1.0 / (20 * 8))
     monkeypatch.setattr(Choice, "_compiled", compiled)

@@ -118,16 +118,14 @@ class Choice:
         if self.compile == "auto" and found is None and total_s < COLD_S:
             return eager
         try:
-            machine, step_s = self._compiled(found, pair, total_s)
+            machine, best = self._compiled(found, pair, total_s)
         except Exception as error:  # noqa: BLE001 - whatever the compiler raises, eager steps are right too
             reason = f"not compiled: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
             _warn(reason)
             return self._machine("eager", eager_width, reason)
-        # a pack of few trials cannot tell how wide a larger one should be
-        whole = machine.execution.width < len(self.members)
-        if note and found is None and self.width is None and (whole or len(self.members) >= WIDTH):
-            note.write(Found(machine.execution.width, step_s))
-        if self.compile == "auto" and step_s > eager_s:
+        if note and found is None and self.width is None:
+            note.write(best)
+        if self.compile == "auto" and best.step_s > eager_s:
             return self._machine("eager", eager_width, "compiled steps are slower here")
         return machine
 
@@ -141,21 +139,25 @@ class Choice:
         stacked = self._stack(width)
         return _step_s(eager.functions(stacked), stacked) / width
 
-    def _compiled(self, found: Found | None, pair: Stack, total_s: float) -> tuple[Machine, float]:
-        """The machine at the noted width, or at the fastest of those that are worth trying; its step."""
+    def _compiled(self, found: Found | None, pair: Stack, total_s: float) -> tuple[Machine, Found]:
+        """The machine at the noted width, or at the fastest of those that are worth trying, and that width.
+
+        A pack of few members runs narrower; the width found is that for enough of them.
+        """
         if found is not None:
-            return self._machine("compiled", self._fitting(found.width)), found.step_s
+            return self._machine("compiled", self._fitting(found.width)), found
         if self.width is not None:
-            return self._timed(self._fitting(self.width))
+            return self._timed(self.width)
         functions = Functions(self.program, "compiled", pair)
         guess = self._guess(bytes_made(functions.step.trace(step_arguments(functions, pair))) // pair.width)
-        best = self._timed(self._fitting(guess))
+        best = self._timed(guess)
         tried = {best[0].execution.width}
-        for factor in (2.0, 0.5) if self.compile == "auto" and total_s > _SEARCH_S else ():
-            width = self._fitting(max(2, round(guess * factor)))
-            if width not in tried:
-                tried.add(width)
-                best = min(best, self._timed(width), key=lambda timed: timed[1])
+        for width in (
+            (2 * guess, max(2, guess // 2)) if self.compile == "auto" and total_s > _SEARCH_S else ()
+        ):
+            if self._fitting(width) not in tried:
+                tried.add(self._fitting(width))
+                best = min(best, self._timed(width), key=lambda timed: timed[1].step_s)
         return best
 
     def _guess(self, bytes_a_member: int) -> int:
@@ -166,11 +168,12 @@ class Choice:
         power: int = 2 ** round(math.log2(min(512.0, max(2.0, share))))
         return power
 
-    def _timed(self, width: int) -> tuple[Machine, float]:
-        """A compiled machine of this width, and seconds a member's step takes with it."""
-        machine = self._machine("compiled", width)
-        stacked = self._stack(width)
-        return machine, _step_s(machine.functions(stacked), stacked) / width
+    def _timed(self, width: int) -> tuple[Machine, Found]:
+        """A compiled machine of this width, or as wide as fits, and seconds a member's step takes with it."""
+        machine = self._machine("compiled", self._fitting(width))
+        own = machine.execution.width
+        stacked = self._stack(own)
+        return machine, Found(width, _step_s(machine.functions(stacked), stacked) / own)
 
     def _machine(self, mode: Mode, width: int, reason: str = "") -> Machine:
         execution = Execution(
