@@ -79,6 +79,8 @@ class Chunk:
                 self._drain()
                 yield self.step
         self._drain()
+        if self._functions.step.captured:  # the next chunk's steps write where these tensors lie
+            self._moving = [tensor.clone() for tensor in self._moving]
 
     def ended(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Step and :class:`Ending` (RUNNING and NONE where none yet) and latest loss of each member."""
@@ -129,7 +131,8 @@ class Chunk:
             explained = explain_vmap(error, self._functions.program, self._stack)
             raise explained from (error if explained is not error else None)
         if logged:
-            self._values = {**values, "loss": loss}
+            captured = self._functions.step.captured
+            self._values = {**values, "loss": loss.clone() if captured else loss}
             self._pending.add_metrics(step, self._values)
             self._mark_reached(step)
         return t

@@ -33,6 +33,10 @@ class Flattened:
     Args:
         function: From pytrees to a pytree.
         arguments: An example of what it is called with; what is not a tensor in it stays as it is here.
+
+    Attributes:
+        call: The function of the tensors.
+        captured: Whether what :attr:`call` returns is overwritten by its next call.
     """
 
     def __init__(self, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
@@ -41,6 +45,7 @@ class Flattened:
         self._static = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         self._is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
         self._out: Any = None
+        self.captured = False
         self.call: Flat = self._eager
 
     @staticmethod
@@ -91,18 +96,53 @@ class Flattened:
         from torch._subclasses import FakeTensorMode
         from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-        options: dict[str, Any] = {"triton.cudagraphs": True} if tensors[0].is_cuda else {}
         if num_moved:
             _write_over_inputs(graph, num_moved)
         shapes = FakeTensorMode(shape_env=ShapeEnv())  # without them the on-disk cache is passed by
         with warnings.catch_warnings(), tracing(TracingContext(shapes)):
             warnings.simplefilter("ignore")  # the compiler's own, about versions and devices
-            call = compile_graph(graph, list(tensors), options=options)
+            call = compile_graph(graph, list(tensors))
         if not num_moved:
             self.call = call
             return
+        if tensors[0].is_cuda:
+            self.captured = True
+            self.call = _capture(call, tensors, num_moved)
+            return
         moved = slice(-1 - num_moved, -1)
         self.call = lambda *inputs: [*inputs[moved], *call(*inputs)]
+
+
+def _capture(call: Flat, tensors: Sequence[Tensor], num_moved: int) -> Flat:
+    """A call that writes over its inputs as one launch: a CUDA graph on tensors of its own.
+
+    What it returns is overwritten by the next call; what is given is copied in, unless it came from here.
+    """
+    own = [tensor.clone() for tensor in tensors]
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):  # before a capture everything that is made once has to be made
+            call(*own)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = call(*own)
+
+    fixed = len(own) - 1 - num_moved
+    held: list[Tensor | None] = [None] * fixed
+
+    def replay(*inputs: Tensor) -> list[Tensor]:
+        for place, (mine, given) in enumerate(zip(own, inputs, strict=True)):
+            if mine is given or (place < fixed and held[place] is given):
+                continue
+            mine.copy_(given)
+            if place < fixed:
+                held[place] = given
+        graph.replay()
+        return [*own[-1 - num_moved : -1], *out]
+
+    return replay
 
 
 def _write_over_inputs(graph: GraphModule, num_moved: int) -> None:

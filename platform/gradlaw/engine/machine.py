@@ -101,10 +101,7 @@ def compile_functions(functions: Functions, stacked: Stack) -> int:
     training = functions.program.training
     made = bytes_made(graph)
     early = training.target is not None or training.halving is not None  # these go back a step
-    in_place = not early and stacked.device.type == "cpu"  # on a GPU a captured graph does as well
-    functions.step.compile(
-        graph, arguments, num_moved=len(Flattened.leaves(stacked.moving)) if in_place else 0
-    )
+    functions.step.compile(graph, arguments, num_moved=0 if early else len(Flattened.leaves(stacked.moving)))
     if functions.program.probes:
         moving = Flattened.leaves(stacked.moving)
         inputs = [*Flattened.leaves((stacked.fixed, stacked.split)), *moving, arguments[-1]]
