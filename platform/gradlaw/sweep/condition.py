@@ -64,8 +64,8 @@ _NODES = (
 class Condition:
     """A condition that a combination of hyperparameters may meet.
 
-    >>> Condition("beta1 <= beta2 and sampling in ('iid', 'epoch')").names
-    frozenset({'beta1', 'beta2', 'sampling'})
+    >>> sorted(Condition("beta1 <= beta2 and sampling in ('iid', 'epoch')").names)
+    ['beta1', 'beta2', 'sampling']
     >>> Condition("0 < lr * weight_decay <= 1e-3").holds({"lr": 0.1, "weight_decay": 0.1})
     False
 
