@@ -14,6 +14,8 @@ its steps. A decay with a horizon reaches its end at t = T, one step after the l
     cosine_decay          lr (final_share + (1 - final_share) (1 + cos(pi x)) / 2)
     inverse_sqrt_decay    lr sqrt(timescale / (timescale + s))
     step_decay            lr decay_factor^floor(s / decay_every)
+    warmup_stable_decay   lr until D = decay_steps before the end, then lr (1 - (1 - final_share) y),
+                          y = (t - (T - D)) / D
 
 Every function works on scalar tensors in the dtype of ``lr``, so a pack runs it once for all members.
 """
@@ -169,6 +171,39 @@ class StepDecay(LinearWarmup):
         return faults
 
 
+class WarmupStableDecay(LinearWarmup):
+    """Warm-up, a constant lr, then over the last ``decay_steps`` a straight line to ``final_share * lr``.
+
+    Where a constant lr leaves the noise of its last steps in the parameters, the decay takes it out, and what
+    came before is as with a constant lr (Hu et al. 2404.06395, section 4; Hagele et al. 2405.18392, whose
+    linear cooldown this is).
+    """
+
+    name = "warmup_stable_decay"
+    hyperparameters = (
+        WARMUP,
+        FINAL_SHARE,
+        Hyperparameter(
+            name="decay_steps", default=0, low=0, doc="last steps, in which the lr falls; 0: none"
+        ),
+    )
+
+    def share(self, since: Tensor, hp: Mapping[str, Tensor]) -> Tensor:
+        dtype, decay_steps = hp["lr"].dtype, hp["decay_steps"]
+        behind = since - (hp["steps"] - hp["warmup_steps"] - decay_steps)
+        length = torch.clamp(decay_steps, min=1).to(dtype)  # of none no step is trained
+        fallen = torch.clamp(behind.to(dtype) / length, min=0.0, max=1.0)
+        return 1.0 - (1.0 - hp["final_share"]) * fallen
+
+    def faults(self, hp: Mapping[str, Scalar], steps: int) -> list[str]:
+        faults = super().faults(hp, steps)
+        warmup, decay = hp["warmup_steps"], hp["decay_steps"]
+        if isinstance(warmup, int) and isinstance(decay, int) and not faults and warmup + decay > steps:
+            allowed = f"0 .. steps - warmup_steps = {steps - warmup}"
+            faults.append(f"decay_steps: got {decay}, allowed {allowed} (a decay longer than what is left)")
+        return faults
+
+
 def _progress(since: Tensor, hp: Mapping[str, Tensor]) -> Tensor:
     """The share of the decay behind, 0 .. 1; members that ended earlier stay at 1."""
     dtype = hp["lr"].dtype
@@ -183,6 +218,7 @@ _SHIPPED: tuple[type[Schedule], ...] = (
     CosineDecay,
     InverseSqrtDecay,
     StepDecay,
+    WarmupStableDecay,
 )
 
 SCHEDULES: dict[str, type[Schedule]] = {schedule.name: schedule for schedule in _SHIPPED}

@@ -22,6 +22,7 @@ from gradlaw.schedules import (
     LinearWarmup,
     Schedule,
     StepDecay,
+    WarmupStableDecay,
 )
 
 HALF = math.sqrt(0.5)
@@ -72,6 +73,16 @@ def _lrs(schedule: Schedule, last: int, dtype: torch.dtype = torch.float64, **va
             [8, 8, 8, 8, 4, 4, 4, 2],
         ),
         (StepDecay(), {"decay_every": 1, "decay_factor": 1.0}, [1, 1, 1]),
+        (WarmupStableDecay(), {}, [1, 1, 1]),
+        (WarmupStableDecay(), {"decay_steps": 4, "lr": 2.0}, [2, 2, 2, 1.5, 1, 0.5, 0]),
+        (
+            WarmupStableDecay(),
+            {"warmup_steps": 2, "decay_steps": 2, "final_share": 0.2},
+            [0.5, 1, 1, 1, 0.6, 0.2],
+        ),
+        # all of training is decay, or warm-up and decay
+        (WarmupStableDecay(), {"decay_steps": 4}, [1, 0.75, 0.5, 0.25, 0]),
+        (WarmupStableDecay(), {"warmup_steps": 2, "decay_steps": 2}, [0.5, 1, 1, 0.5, 0]),
     ],
 )
 def test_table(schedule: Schedule, values: dict[str, float], table: list[float]) -> None:
@@ -155,6 +166,7 @@ def test_every_member_has_its_own(schedule: Schedule) -> None:
         {"lr": 0.1, "steps": 30, "warmup_steps": 4, "final_share": 0.3, "decay_every": 5, "timescale": 50},
         {"lr": 2.0, "steps": 4, "warmup_steps": 4, "final_share": 1.0, "decay_every": 1, "timescale": 1},
     ]
+    members = [{**own, "decay_steps": steps} for own, steps in zip(members, (9, 7, 0), strict=True)]
     alone = [_tensors(schedule, values, torch.float64) for values in members]
     pack = {name: torch.stack([own[name] for own in alone]) for name in alone[0]}
     batched = torch.vmap(schedule.lr, in_dims=(None, 0))
@@ -173,6 +185,29 @@ def test_impossible_settings(schedule: Schedule) -> None:
         return
     assert schedule.faults({**given, "warmup_steps": 10}, 10) == []
     assert "warmup_steps: got 11" in schedule.faults({**given, "warmup_steps": 11}, 10)[0]
+
+
+def test_warmup_and_decay_share_the_steps() -> None:
+    given = {"warmup_steps": 4, "decay_steps": 6, "final_share": 0.0}
+    assert WarmupStableDecay().faults(given, 10) == []
+    assert (
+        "decay_steps: got 6, allowed 0 .. steps - warmup_steps = 5" in WarmupStableDecay().faults(given, 9)[0]
+    )
+    assert len(WarmupStableDecay().faults(given, 3)) == 1
+
+
+def test_a_stable_lr_is_that_of_the_sequence_of_torchs_schedules() -> None:
+    """Constant, then LinearLR over the last 15 of 40 steps."""
+
+    def make(optimizer: Any) -> Any:
+        parts = [
+            lr_scheduler.ConstantLR(optimizer, 1.0),
+            lr_scheduler.LinearLR(optimizer, 1.0, 0.05, total_iters=15),
+        ]
+        return lr_scheduler.SequentialLR(optimizer, parts, milestones=[25])
+
+    found = _lrs(WarmupStableDecay(), 40, lr=0.7, decay_steps=15, final_share=0.05)
+    np.testing.assert_allclose(found[:-1], _torch_lrs(make, 40), rtol=1e-12)
 
 
 def test_step_decay_wants_to_be_told_when() -> None:

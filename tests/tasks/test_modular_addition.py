@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -6,22 +7,29 @@ import torch
 from torch.func import grad
 
 from gradlaw.errors import ConfigurationError
+from gradlaw.plan import make_plan
+from gradlaw.probes import FullLoss
 from gradlaw.random import streams_of
+from gradlaw.rules import Adam
+from gradlaw.study import Grid, Preset, Study
 from gradlaw.task import Taps
+from gradlaw.tasks.common import random_split
 from gradlaw.tasks.modular_addition import ModularAddition, addition_table
+from gradlaw.trial import Trial
 
 torch.set_num_threads(1)
 STREAMS = streams_of(11)
 
 
-def brute_force_loss(weights, rows, modulus):
-    """The definition with one-hot vectors and the projection as a matrix."""
+def brute_force_loss(weights, rows, modulus, labels=None):
+    """The definition with one-hot vectors and the projection as a matrix; labels by number of the pair."""
     projection = np.eye(modulus) - np.ones((modulus, modulus)) / modulus
     losses = []
     for first, second in rows:
         one, two = np.eye(modulus)[first], np.eye(modulus)[second]
         output = weights["W_c"] @ (weights["W_a"].T @ one + weights["W_b"].T @ two) ** 2
-        residual = projection @ (output - np.eye(modulus)[(first + second) % modulus])
+        label = (first + second) % modulus if labels is None else labels[first * modulus + second]
+        residual = projection @ (output - np.eye(modulus)[label])
         losses.append(residual @ residual)
     return np.mean(losses)
 
@@ -102,3 +110,122 @@ def test_the_digest_differs_between_moduli_and_faults_are_named():
     assert ModularAddition(modulus=5).data_digest() != ModularAddition(modulus=7).data_digest()
     with pytest.raises(ConfigurationError, match=r"(?s)2 faults.*modulus: got 1.*width: got 0"):
         ModularAddition(modulus=1, width=0)
+
+
+@pytest.mark.parametrize("modulus", [2, 3, 5, 7, 15, 23, 25, 35, 71])
+def test_by_default_the_tenth_is_held_out_to_the_row(modulus):
+    """Half a row is rounded as the share held out is: 0.1 of 25 or 225 rows, where 1 - 0.9 is no 0.1."""
+    split = ModularAddition(modulus=modulus).split(STREAMS)
+    expected = random_split(STREAMS, modulus**2, 0.1)
+    assert all(map(torch.equal, split, expected))
+
+
+@pytest.mark.parametrize(("share", "num_train"), [(0.4, 20), (1.0, 49), (1, 49), (0.02, 1)])
+def test_the_train_share_is_free(share, num_train):
+    split = ModularAddition(modulus=7, train_share=share).split(STREAMS)
+    assert (len(split.train), len(split.test)) == (num_train, 49 - num_train)
+
+
+def test_impossible_options_are_named_all_at_once():
+    with pytest.raises(ConfigurationError) as raised:
+        ModularAddition(train_share=0.0, activation="tanh", criterion="mse", labels="none")
+    assert [fault.split(":")[0] for fault in raised.value.faults] == [
+        "train_share",
+        "activation",
+        "criterion",
+        "labels",
+    ]
+    with pytest.raises(
+        ConfigurationError, match=r"train_share: got 0\.001, allowed more: none of the 49 pairs"
+    ):
+        ModularAddition(modulus=7, train_share=0.001)
+
+
+def test_options_at_their_defaults_leave_the_identity_alone():
+    study = Study(
+        name="toy",
+        question="?",
+        source="",
+        presets={"p": Preset(doc="", grids=(Grid(task=ModularAddition, rule=Adam),), seeds=1)},
+    )
+    given = {"train_share": 0.9, "activation": "square", "criterion": "projected_mse", "labels": "sum"}
+    (member,) = make_plan(study, "p", overrides=given).members
+    digest = ModularAddition().data_digest()
+    plain = Trial(
+        task="modular_addition@1",
+        rule="adam@1",
+        schedule="constant@1",
+        hyperparameters={},
+        seed=0,
+        dtype="float32",
+        data_digest=digest,
+    )
+    assert member.trial == plain
+    (other,) = make_plan(study, "p", overrides={"train_share": 0.4}).members
+    assert other.trial.hyperparameters == {"train_share": 0.4}
+
+
+def dealt_labels(task, split):
+    """Label of each pair, by its number, as the batches of one trial show them."""
+    found = np.full(task.num_rows, -1)
+    for rows in split:
+        first, second, label = (part.numpy() for part in task.batch(rows, STREAMS))
+        found[first * task.modulus + second] = label
+    return found
+
+
+def test_shuffled_labels_are_the_sums_dealt_anew_by_each_seed():
+    task, plain = ModularAddition(modulus=11, labels="shuffled"), ModularAddition(modulus=11)
+    sums = addition_table(11)[:, 2]
+    dealt = {seed: dealt_labels(task, task.split(streams_of(seed))) for seed in (1, 2)}
+    for seed, labels in dealt.items():
+        assert Counter(labels.tolist()) == Counter(sums.tolist())
+        # a deal that knows nothing of the sums agrees in one of 11: 11 of 121, with a deviation of 3.2
+        assert (labels == sums).sum() < 26
+        rows, own = task.split(streams_of(seed)), plain.split(streams_of(seed))
+        for part, whole in zip(rows, own, strict=True):
+            assert torch.equal(part % 121, whole)
+        assert torch.equal(torch.cat(task.split(streams_of(seed))), torch.cat(rows))
+    assert (dealt[1] == dealt[2]).sum() < 26
+
+
+@pytest.mark.parametrize("mode", ["never", pytest.param("always", marks=pytest.mark.slow)])
+def test_every_member_of_a_pack_has_its_own_shuffled_labels(train, weights, mode):
+    task = ModularAddition(modulus=5, width=6, labels="shuffled", train_share=0.8)
+    arms = ({"lr": 0.01}, {"lr": 0.03})
+    settings = {"steps": 60, "log_every": 20, "probes": (FullLoss(), weights()), "compile": mode}
+    packed = train(task, Adam(), arms, seeds=(3, 8, 5), **settings)
+    for place, seed in ((0, 3), (2, 8), (4, 5)):
+        split = task.split(streams_of(seed))
+        labels = dealt_labels(task, split)
+        params, _ = task.init(streams_of(seed))
+        numbers = {name: value.numpy() for name, value in params.items()}
+        for name, rows in zip(("train", "test"), split, strict=True):
+            pairs = [divmod(int(row) % 25, 5) for row in rows]
+            measured = packed.metrics(place, f"{name}_loss")[0]
+            assert measured == pytest.approx(brute_force_loss(numbers, pairs, 5, labels), rel=1e-10)
+    alone = train(task, Adam(), arms[1:], seeds=(5,), **settings)
+    np.testing.assert_allclose(alone.weights(0), packed.weights(5), rtol=1e-9, atol=1e-12)
+    for column in ("loss", "train_accuracy", "test_accuracy"):
+        np.testing.assert_allclose(alone.metrics(0, column), packed.metrics(5, column), rtol=1e-9)
+
+
+def test_relu_and_cross_entropy_are_those_of_the_definition():
+    task = ModularAddition(modulus=7, width=9, activation="relu", criterion="cross_entropy")
+    params, _ = task.init(STREAMS)
+    rows = torch.tensor([0, 3, 17, 17, 48])
+    out = task.loss(params, {}, task.batch(rows, STREAMS), None, Taps())
+    weights = {name: value.numpy() for name, value in params.items()}
+    losses = []
+    for first, second in (divmod(row, 7) for row in rows.tolist()):
+        output = weights["W_c"] @ np.maximum(weights["W_a"][first] + weights["W_b"][second], 0.0)
+        losses.append(np.log(np.exp(output).sum()) - output[(first + second) % 7])
+    assert out.loss.item() == pytest.approx(np.mean(losses), rel=1e-12)
+
+
+@pytest.mark.parametrize("activation", ["square", "relu"])
+@pytest.mark.parametrize("criterion", ["projected_mse", "cross_entropy"])
+def test_every_option_learns_its_rows(train, activation, criterion):
+    task = ModularAddition(modulus=5, width=40, activation=activation, criterion=criterion)
+    trained = train(task, Adam(), ({"lr": 0.02},), steps=300, log_every=300, probes=(FullLoss(),))
+    assert list(trained.metrics(0, "train_accuracy")) == [pytest.approx(0.2, abs=0.2), 1.0]
