@@ -14,8 +14,8 @@ its steps. A decay with a horizon reaches its end at t = T, one step after the l
     cosine_decay          lr (final_share + (1 - final_share) (1 + cos(pi x)) / 2)
     inverse_sqrt_decay    lr sqrt(timescale / (timescale + s))
     step_decay            lr decay_factor^floor(s / decay_every)
-    warmup_stable_decay   lr until D = decay_steps before the end, then lr (1 - (1 - final_share) y),
-                          y = (t - (T - D)) / D
+    warmup_stable_decay   lr until t = T - D, then lr (1 - (1 - final_share) (t - (T - D)) / D),
+                          D = decay_share T
 
 Every function works on scalar tensors in the dtype of ``lr``, so a pack runs it once for all members.
 """
@@ -172,7 +172,7 @@ class StepDecay(LinearWarmup):
 
 
 class WarmupStableDecay(LinearWarmup):
-    """Warm-up, a constant lr, then over the last ``decay_steps`` a straight line to ``final_share * lr``.
+    """Warm-up, a constant lr, then over the last ``decay_share`` of the steps a straight line to its end.
 
     Where a constant lr leaves the noise of its last steps in the parameters, the decay takes it out, and what
     came before is as with a constant lr (Hu et al. 2404.06395, section 4; Hagele et al. 2405.18392, whose
@@ -184,23 +184,31 @@ class WarmupStableDecay(LinearWarmup):
         WARMUP,
         FINAL_SHARE,
         Hyperparameter(
-            name="decay_steps", default=0, low=0, doc="last steps, in which the lr falls; 0: none"
+            name="decay_share",
+            default=0.1,
+            low=0.0,
+            high=1.0,
+            doc="of all steps, the last, in which the lr falls; default of 2404.06395",
         ),
     )
 
     def share(self, since: Tensor, hp: Mapping[str, Tensor]) -> Tensor:
-        dtype, decay_steps = hp["lr"].dtype, hp["decay_steps"]
-        behind = since - (hp["steps"] - hp["warmup_steps"] - decay_steps)
-        length = torch.clamp(decay_steps, min=1).to(dtype)  # of none no step is trained
-        fallen = torch.clamp(behind.to(dtype) / length, min=0.0, max=1.0)
-        return 1.0 - (1.0 - hp["final_share"]) * fallen
+        dtype = hp["lr"].dtype
+        left = (hp["steps"] - hp["warmup_steps"] - since).to(dtype)
+        length = hp["decay_share"] * hp["steps"].to(dtype)
+        falling = torch.clamp(left / torch.where(length > 0.0, length, 1.0), min=0.0, max=1.0)
+        stands = torch.where(length > 0.0, falling, 1.0)
+        return hp["final_share"] + (1.0 - hp["final_share"]) * stands
 
     def faults(self, hp: Mapping[str, Scalar], steps: int) -> list[str]:
         faults = super().faults(hp, steps)
-        warmup, decay = hp["warmup_steps"], hp["decay_steps"]
-        if isinstance(warmup, int) and isinstance(decay, int) and not faults and warmup + decay > steps:
-            allowed = f"0 .. steps - warmup_steps = {steps - warmup}"
-            faults.append(f"decay_steps: got {decay}, allowed {allowed} (a decay longer than what is left)")
+        warmup, share = hp["warmup_steps"], hp["decay_share"]
+        if not isinstance(warmup, int) or not isinstance(share, float) or faults:
+            return faults
+        left = (steps - warmup) / max(steps, 1)
+        if steps and share > left:
+            allowed = f"at most {left:g} of {steps} steps (warm-up comes first)"
+            faults.append(f"decay_share: got {share:g}, allowed {allowed}")
         return faults
 
 

@@ -15,10 +15,11 @@ WIDTH, STEPS = 5, 8
 
 @pytest.mark.slow
 def test_compiled_as_alone() -> None:
-    whole = {"warmup_steps": 2, "decay_every": 2, "timescale": 5, "decay_steps": 1, "steps": STEPS}
+    whole = {"warmup_steps": 2, "decay_every": 2, "timescale": 5, "steps": STEPS}
     members = {name: torch.arange(WIDTH) + value for name, value in whole.items()}
     members |= {
-        name: torch.linspace(0.2, 0.9, WIDTH).double() for name in ("final_share", "decay_factor", "lr")
+        name: torch.linspace(0.2, 0.9, WIDTH).double()
+        for name in ("final_share", "decay_factor", "decay_share", "lr")
     }
 
     def lrs(hp: dict[str, Tensor], t: Tensor) -> list[Tensor]:

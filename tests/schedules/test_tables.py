@@ -73,16 +73,19 @@ def _lrs(schedule: Schedule, last: int, dtype: torch.dtype = torch.float64, **va
             [8, 8, 8, 8, 4, 4, 4, 2],
         ),
         (StepDecay(), {"decay_every": 1, "decay_factor": 1.0}, [1, 1, 1]),
-        (WarmupStableDecay(), {}, [1, 1, 1]),
-        (WarmupStableDecay(), {"decay_steps": 4, "lr": 2.0}, [2, 2, 2, 1.5, 1, 0.5, 0]),
+        (WarmupStableDecay(), {"decay_share": 0.0}, [1, 1, 1]),
+        (WarmupStableDecay(), {}, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0]),
+        (WarmupStableDecay(), {"decay_share": 0.5, "lr": 2.0}, [2, 2, 2, 2, 2, 1.5, 1, 0.5, 0]),
         (
             WarmupStableDecay(),
-            {"warmup_steps": 2, "decay_steps": 2, "final_share": 0.2},
+            {"warmup_steps": 2, "decay_share": 0.4, "final_share": 0.2},
             [0.5, 1, 1, 1, 0.6, 0.2],
         ),
         # all of training is decay, or warm-up and decay
-        (WarmupStableDecay(), {"decay_steps": 4}, [1, 0.75, 0.5, 0.25, 0]),
-        (WarmupStableDecay(), {"warmup_steps": 2, "decay_steps": 2}, [0.5, 1, 1, 0.5, 0]),
+        (WarmupStableDecay(), {"decay_share": 1.0}, [1, 0.75, 0.5, 0.25, 0]),
+        (WarmupStableDecay(), {"warmup_steps": 2, "decay_share": 0.5}, [0.5, 1, 1, 0.5, 0]),
+        # it begins between two steps
+        (WarmupStableDecay(), {"decay_share": 0.375}, [1, 1, 1, 2 / 3, 0]),
     ],
 )
 def test_table(schedule: Schedule, values: dict[str, float], table: list[float]) -> None:
@@ -166,7 +169,7 @@ def test_every_member_has_its_own(schedule: Schedule) -> None:
         {"lr": 0.1, "steps": 30, "warmup_steps": 4, "final_share": 0.3, "decay_every": 5, "timescale": 50},
         {"lr": 2.0, "steps": 4, "warmup_steps": 4, "final_share": 1.0, "decay_every": 1, "timescale": 1},
     ]
-    members = [{**own, "decay_steps": steps} for own, steps in zip(members, (9, 7, 0), strict=True)]
+    members = [{**own, "decay_share": share} for own, share in zip(members, (1.0, 0.2, 0.0), strict=True)]
     alone = [_tensors(schedule, values, torch.float64) for values in members]
     pack = {name: torch.stack([own[name] for own in alone]) for name in alone[0]}
     batched = torch.vmap(schedule.lr, in_dims=(None, 0))
@@ -183,17 +186,18 @@ def test_impossible_settings(schedule: Schedule) -> None:
     assert schedule.faults(given, 10) == []
     if "warmup_steps" not in given:
         return
+    given |= {"decay_share": 0.0}
     assert schedule.faults({**given, "warmup_steps": 10}, 10) == []
     assert "warmup_steps: got 11" in schedule.faults({**given, "warmup_steps": 11}, 10)[0]
 
 
 def test_warmup_and_decay_share_the_steps() -> None:
-    given = {"warmup_steps": 4, "decay_steps": 6, "final_share": 0.0}
+    given = {"warmup_steps": 4, "decay_share": 0.6, "final_share": 0.0}
     assert WarmupStableDecay().faults(given, 10) == []
-    assert (
-        "decay_steps: got 6, allowed 0 .. steps - warmup_steps = 5" in WarmupStableDecay().faults(given, 9)[0]
-    )
+    (fault,) = WarmupStableDecay().faults(given, 8)
+    assert fault.startswith("decay_share: got 0.6, allowed at most 0.5 of 8 steps")
     assert len(WarmupStableDecay().faults(given, 3)) == 1
+    assert WarmupStableDecay().faults({**given, "warmup_steps": 0}, 0) == []
 
 
 def test_a_stable_lr_is_that_of_the_sequence_of_torchs_schedules() -> None:
@@ -206,7 +210,7 @@ def test_a_stable_lr_is_that_of_the_sequence_of_torchs_schedules() -> None:
         ]
         return lr_scheduler.SequentialLR(optimizer, parts, milestones=[25])
 
-    found = _lrs(WarmupStableDecay(), 40, lr=0.7, decay_steps=15, final_share=0.05)
+    found = _lrs(WarmupStableDecay(), 40, lr=0.7, decay_share=0.375, final_share=0.05)
     np.testing.assert_allclose(found[:-1], _torch_lrs(make, 40), rtol=1e-12)
 
 
