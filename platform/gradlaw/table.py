@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-ColumnType = Literal["bool", "int32", "int64", "float32", "float64", "string", "timestamp"]
+ColumnType = Literal["bool", "int32", "int64", "float32", "float64", "string", "binary", "timestamp"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,8 @@ class Column:
 
     Attributes:
         name: Lower-case words joined by underscores; unit suffixes where there is a unit (``wall_s``).
-        type: Type on disk. ``timestamp`` is UTC in microseconds, without a zone.
+        type: Type on disk. ``timestamp`` is UTC in microseconds, without a zone; ``binary`` is bytes, BLOB
+            in SQL.
         unit: Unit, or "" for a pure number.
         doc: One line on what it holds.
         nullable: Whether a value may be missing.

@@ -11,6 +11,7 @@ from gradlaw.probes.parameter_norm import ParameterNorm
 from gradlaw.probes.preconditioned_sharpness import PreconditionedSharpness
 from gradlaw.probes.sharpness import Sharpness
 from gradlaw.probes.update_norm import UpdateNorm
+from gradlaw.probes.weights import Weights
 
 PROBES: dict[str, type[Probe]] = {
     probe.name: probe
@@ -23,5 +24,6 @@ PROBES: dict[str, type[Probe]] = {
         NoiseScale,
         Sharpness,
         PreconditionedSharpness,
+        Weights,
     )
 }

@@ -15,6 +15,8 @@ from gradlaw.errors import SchemaError, StoreError
 
 SCHEMA_VERSION = 1
 ROW_GROUP_ROWS = 122_880
+ROW_GROUP_BYTES = 64 << 20
+"""In memory: a group is also what is held before it is written, and what a reader reads at once."""
 MAGIC = b"PAR1"
 STEP = "step"
 COMPRESSED_ROWS = 1024
@@ -86,13 +88,15 @@ def open_writer(sink: BinarySink, schema: pa.Schema, num_rows: int) -> pq.Parque
     encodings = dict.fromkeys(floats, "BYTE_STREAM_SPLIT")
     if STEP in schema.names and pa.types.is_integer(schema.field(STEP).type):
         encodings[STEP] = "DELTA_BINARY_PACKED"  # along a trial's curve nearly all are one
-    plain = {*encodings, *(field.name for field in schema if pa.types.is_boolean(field.type))}
+    blobs = {field.name for field in schema if pa.types.is_binary(field.type)}  # none repeats or is compared
+    plain = {*encodings, *blobs, *(field.name for field in schema if pa.types.is_boolean(field.type))}
     return pq.ParquetWriter(
         sink,
         schema,
         compression="zstd" if num_rows >= COMPRESSED_ROWS else "none",
         use_dictionary=[field.name for field in schema if field.name not in plain],
         column_encoding=encodings,
+        write_statistics=[name for name in schema.names if name not in blobs] if blobs else True,
         write_page_checksum=True,
         coerce_timestamps="us",
     )

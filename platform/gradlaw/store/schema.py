@@ -1,8 +1,8 @@
 """Declared tables as Arrow schemas, and rows checked against them. Nothing is coerced.
 
 What fits a column: an array of its own kind whose every value the column holds exactly (int32 in int64,
-float32 in float64), text in codes, a sequence of Python's bool, int, float or str, and for a timestamp a
-datetime (UTC if it has no zone). A Python float may go to float32, since Python has no other float; an int
+float32 in float64), text in codes, a sequence of Python's bool, int, float, str or bytes, and for a timestamp
+a datetime (UTC if it has no zone). A Python float may go to float32, since Python has no other float; an int
 never goes to a float column, nor the other way. A missing value (None) only where the column is nullable.
 """
 
@@ -29,6 +29,7 @@ ARROW_TYPES: dict[ColumnType, pa.DataType] = {
     "float32": pa.float32(),
     "float64": pa.float64(),
     "string": pa.string(),
+    "binary": pa.binary(),
     "timestamp": pa.timestamp("us"),
 }
 
@@ -39,6 +40,7 @@ _PYTHON_TYPES: dict[ColumnType, tuple[type, ...]] = {
     "float32": (float, np.floating),
     "float64": (float, np.floating),
     "string": (str,),
+    "binary": (bytes,),
     "timestamp": (datetime,),
 }
 
@@ -132,6 +134,8 @@ def _from_numpy(column: Column, values: NDArray[Any]) -> pa.Array:
         raise SchemaError(msg)
     if column.type == "string":
         fits = values.dtype.kind == "U"
+    elif column.type == "binary":
+        fits = False  # numpy's own bytes lose the zeros they end in
     else:
         # datetime64[us] is the one unit that neither loses digits nor range
         kind = "datetime64[us]" if column.type == "timestamp" else column.type

@@ -21,10 +21,10 @@ from gradlaw.hyperparameter import Scalar
 from gradlaw.store import paths
 from gradlaw.store.faults import reach
 from gradlaw.store.files import LocalFiles
-from gradlaw.store.parquet import ROW_GROUP_ROWS, DataFile, footer, open_writer, to_bytes
+from gradlaw.store.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, DataFile, footer, open_writer, to_bytes
 from gradlaw.store.paths import PackKey
 from gradlaw.store.registry import register_columns, register_table
-from gradlaw.store.schema import KEYS, Columns, field, to_arrow
+from gradlaw.store.schema import KEYS, Columns, arrow_schema, field, to_arrow
 from gradlaw.store.trials import TrialRow, columns_of, hyperparameter_columns, trials_table
 from gradlaw.table import Table
 
@@ -107,6 +107,26 @@ class PackWriter:
         self._writer(table).append(rows)
         if table.name == paths.METRICS:
             self._live.append(rows)
+
+    def copy(self, table: Table, rows: pa.Table) -> None:
+        """Adds rows of another attempt as they stand in the store; no live part shows them.
+
+        Args:
+            table: Its declaration.
+            rows: With ``trial_id`` and the declared columns; others are left out.
+
+        Raises:
+            SchemaError: If a column is missing, or of a type that does not hold its values.
+            StoreError: If they cannot be written; abandon the attempt then.
+        """
+        self._check_open()
+        schema = arrow_schema((KEYS[0], *table.columns))
+        try:
+            held = rows.select(schema.names).cast(schema)
+        except (KeyError, ValueError, pa.ArrowException) as error:
+            msg = f"rows in the store do not fit table {table.name} (version {table.version}): {error}"
+            raise SchemaError(msg) from error
+        self._writer(table).append(held)
 
     def flush(self) -> None:
         """Shows the rows of ``metrics`` since the last flush in ``metrics_live``."""
@@ -220,6 +240,7 @@ class _TableWriter:
         self._files, self._pack = files, pack
         self._held: list[pa.Table] = []
         self._num_held = 0
+        self._held_bytes = 0
         self._num_rows = 0
         self._parquet: Any = None
 
@@ -227,8 +248,11 @@ class _TableWriter:
         self.trial_ids.update(pc.unique(rows["trial_id"]).to_pylist())
         self._held.append(rows)
         self._num_held += rows.num_rows
+        self._held_bytes += rows.nbytes
         self._num_rows += rows.num_rows
-        if self._num_held >= ROW_GROUP_ROWS:
+        if self._held_bytes >= ROW_GROUP_BYTES:
+            self._write(self._num_held)
+        elif self._num_held >= ROW_GROUP_ROWS:
             self._write(self._num_held - self._num_held % ROW_GROUP_ROWS)
 
     def touch(self) -> None:
@@ -266,7 +290,7 @@ class _TableWriter:
         self._parquet.write_table(rows, row_group_size=ROW_GROUP_ROWS)
         rest = held.slice(count)
         self._held = [rest] if rest.num_rows else []
-        self._num_held = rest.num_rows
+        self._num_held, self._held_bytes = rest.num_rows, rest.nbytes
 
 
 def of_pack(rows: pa.Table, pack: PackKey) -> pa.Table:
