@@ -16,7 +16,11 @@ from _arms import Arm, Timing, TorchOptim, VmapEager
 from _cases import Case, Problem, make_problem, work_of
 from _ceilings import copy_gb_s, matmul_gflops
 
-ARMS = ("torch_optim", "vmap_eager", "jax", "gradlaw")
+from gradlaw.engine.compiled import missing_compiler
+
+ALONE = ("torch_optim", "torch_optim_compiled")
+"""Arms that train one trial at a time."""
+ARMS = (*ALONE, "vmap_eager", "jax", "gradlaw")
 _CHECK_STEPS, _CHECK_SEEDS, _TOLERANCE = 3, (0, 1), 1e-4
 
 
@@ -28,7 +32,7 @@ class Effort:
         repeats: Turns of every arm, >= 1.
         seconds: Length of a turn.
         search_s: Length of each of the two slices by which a candidate is judged.
-        quick: Only one or two candidates an arm, none of torch.optim's compiled.
+        quick: Only one or two candidates an arm.
         widths: Pack widths to try; empty: the case's own.
     """
 
@@ -48,6 +52,9 @@ def available(names: Iterable[str], device: str) -> list[str]:
     for name in names:
         if name == "jax" and not _has_jax(device):
             print(f"jax: left out, it is not installed for {device}", file=sys.stderr)
+            continue
+        if name == "torch_optim_compiled" and (why := missing_compiler(device)):
+            print(f"{name}: left out, {why}", file=sys.stderr)
             continue
         kept.append(name)
     return kept
@@ -69,7 +76,7 @@ def check(case: Case, names: Sequence[str], device: str) -> None:
     for name in names:
         for variant in _variants(name, case, quick=True):
             arm = _make(name, problem, variant, checking=True)
-            losses = arm.trace(_CHECK_STEPS)[:, :1] if name == "torch_optim" else arm.trace(_CHECK_STEPS)
+            losses = arm.trace(_CHECK_STEPS)[:, :1] if name in ALONE else arm.trace(_CHECK_STEPS)
             arm.close()
             if expected is None:
                 expected = losses
@@ -177,18 +184,19 @@ def _best(name: str, case: Case, device: str, effort: Effort) -> tuple[Arm, dict
 
 def _candidates(name: str, case: Case, effort: Effort) -> list[tuple[str, int]]:
     widths = effort.widths or (case.widths[:1] if effort.quick else case.widths)
-    return list(product(_variants(name, case, quick=effort.quick), (1,) if name == "torch_optim" else widths))
+    return list(product(_variants(name, case, quick=effort.quick), (1,) if name in ALONE else widths))
 
 
 def _variants(name: str, case: Case, *, quick: bool) -> tuple[str, ...]:
     if name == "gradlaw":
         return variants()
+    if name == "torch_optim_compiled":
+        return ("foreach+compiled+gather",)  # the best of those that compile
     lookups = ("gather", "onehot") if case.task == "modular_addition" else ("gather",)
     if name != "torch_optim":
         return lookups[:1] if quick else lookups
     kinds = ("fused",) if quick else ("default", "foreach", "fused")
-    eager = tuple("+".join((kind, "eager", lookup)) for kind, lookup in product(kinds, lookups))
-    return eager if quick else (*eager, "foreach+compiled+gather")  # the best of those that compile
+    return tuple("+".join((kind, "eager", lookup)) for kind, lookup in product(kinds, lookups))
 
 
 def _make(name: str, problem: Problem, variant: str, *, checking: bool = False) -> Arm:
@@ -196,7 +204,11 @@ def _make(name: str, problem: Problem, variant: str, *, checking: bool = False) 
         from _arm_jax import STEPS_PER_CALL, Jax
 
         return Jax(problem, variant, 1 if checking else STEPS_PER_CALL)
-    kinds: dict[str, type[Arm]] = {"torch_optim": TorchOptim, "vmap_eager": VmapEager, "gradlaw": Gradlaw}
+    kinds: dict[str, type[Arm]] = {
+        "vmap_eager": VmapEager,
+        "gradlaw": Gradlaw,
+        **dict.fromkeys(ALONE, TorchOptim),
+    }
     return kinds[name](problem, variant)
 
 

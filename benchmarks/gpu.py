@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from _cases import CASES, Case, work_of
 from _ceilings import copy_gb_s, matmul_gflops
-from _race import ARMS, QUICK, Effort, available, check, floor, race
+from _race import ALONE, ARMS, QUICK, Effort, available, check, floor, race
 from _results import emit, parser
 
 TRIAL_STEPS = 1000
@@ -62,9 +62,10 @@ def _runnable(cases: Sequence[Case]) -> list[Case]:
 def _records(case: Case, arms: Sequence[str], device: str, effort: Effort) -> Iterator[Mapping[str, Any]]:
     """The floor, one trial by torch.optim, and each width of packs by the other arms."""
     yield floor(case, device)
-    packed = [arm for arm in arms if arm != "torch_optim"]
-    if len(packed) < len(arms):
-        for record in race(case, ["torch_optim"], device, effort):
+    alone = [arm for arm in arms if arm in ALONE]
+    packed = [arm for arm in arms if arm not in ALONE]
+    if alone:
+        for record in race(case, alone, device, effort):
             yield {**record, **_shares(case, record, device)}
     for width in effort.widths if packed else ():
         if not _fits(case, width, device):

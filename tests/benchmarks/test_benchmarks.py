@@ -17,6 +17,7 @@ from gradlaw.tasks.modular_addition import ModularAddition
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 CASE = "modular_addition_7_32"
+ALONE = ("torch_optim", "torch_optim_compiled")
 ALONE = """
 import runpy, sys
 from importlib.machinery import PathFinder
@@ -70,7 +71,8 @@ def test_gpu_measures_with_torch_alone() -> None:
     floor, *measured = lines(alone("gpu.py", *how))
     assert floor["arm"] == "floor"
     assert [(line["case"], line["arm"], line["width"]) for line in measured] == [
-        (CASE, "torch_optim", 1),  # and no digits, which scikit-learn holds
+        (CASE, "torch_optim", 1),
+        (CASE, "torch_optim_compiled", 1),  # and no digits, which scikit-learn holds
         (CASE, "vmap_eager", 2),
         (CASE, "gradlaw", 2),
     ]
@@ -85,15 +87,15 @@ def test_packing_prints_a_line_an_arm() -> None:
     pytest.importorskip("jax")
     command = [sys.executable, str(FOLDER / "packing.py"), "--quick", "--case", CASE, "--width", "2"]
     found = {line["arm"]: line for line in lines([*command, "--repeats", "1"])}
-    assert list(found) == ["floor", "torch_optim", "vmap_eager", "jax", "gradlaw"]
+    assert list(found) == ["floor", *ALONE, "vmap_eager", "jax", "gradlaw"]
     for arm, line in found.items():
         assert (line["benchmark"], line["case"]) == ("packing", CASE)
         assert line["ms_per_trial_step"] > 0
         assert {"machine", "versions", "date"} <= set(line)
         if arm != "floor":
-            assert line["width"] == (1 if arm == "torch_optim" else 2)
+            assert line["width"] == (1 if arm in ALONE else 2)
             assert line["min"] <= line["ms_per_trial_step"]
-    assert set(found["gradlaw"]["times_as_long"]) == {"torch_optim", "vmap_eager", "jax"}
+    assert set(found["gradlaw"]["times_as_long"]) == {*ALONE, "vmap_eager", "jax"}
 
 
 def test_packing_names_the_cases_there_are() -> None:
@@ -115,7 +117,7 @@ def test_arms_with_other_losses_are_not_compared(
     race: Any, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = __import__("_cases").CASES[case]
-    arms = ("torch_optim", "vmap_eager")
+    arms = (*ALONE, "vmap_eager")
     race.check(chosen, arms, "cpu")
     vmap_eager = race.VmapEager
     monkeypatch.setattr(vmap_eager, "trace", lambda self, steps: np.full((steps, 2), 1.0))

@@ -93,13 +93,16 @@ class Flattened:
         """
         from torch._guards import TracingContext, tracing
         from torch._inductor import compile as compile_graph
+        from torch._inductor import config
         from torch._subclasses import FakeTensorMode
         from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
         if num_moved:
             _write_over_inputs(graph, num_moved)
         shapes = FakeTensorMode(shape_env=ShapeEnv())  # without them the on-disk cache is passed by
-        with warnings.catch_warnings(), tracing(TracingContext(shapes)):
+        # that a compiler knows the processor's vectors is not tried out, a second in every process
+        known = config.patch({"cpp.vec_isa_ok": True})
+        with warnings.catch_warnings(), tracing(TracingContext(shapes)), known:
             warnings.simplefilter("ignore")  # the compiler's own, about versions and devices
             call = compile_graph(graph, list(tensors))
         if not num_moved:

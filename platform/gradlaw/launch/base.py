@@ -21,7 +21,7 @@ class Order:
         threads: Threads torch may use, >= 1.
         width: Most trials in one batched program; None: chosen by a short measurement.
         compile: "always", "never", or "auto": where the work left pays for it.
-        alike: Packs of the run with this program: what is compiled for one serves all.
+        alike: Packs with this program that the worker may expect: what is compiled for one serves all.
         flush_s: Seconds between live parts, > 0.
         time_limit_s: Seconds after which unfinished trials are timed out, at the next step or measurement,
             or None.

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,8 +130,10 @@ def _cause(trial: Any) -> str:
     return " ".join(text.partition("\n")[2].split())[:300] or "the worker died"
 
 
-def _send(order: Order) -> SentOrder:
-    data: bytes = cloudpickle.dumps(order)  # type: ignore[no-untyped-call]  # ray leaves it untyped
+def _send(order: Order, num_workers: int) -> SentOrder:
+    """An order for one of so many workers, each of which gets its share of the packs that are alike."""
+    own = replace(order, alike=-(-order.alike // num_workers))
+    data: bytes = cloudpickle.dumps(own)  # type: ignore[no-untyped-call]  # ray leaves it untyped
     return SentOrder(order.pack.pack_id, ray.put(data))
 
 
@@ -163,10 +166,17 @@ class RayLauncher(Launcher):
             )
         try:
             with tempfile.TemporaryDirectory(prefix="gradlaw-tune-") as folder:
-                self._fit([_send(order) for order in orders], on_report, folder)
+                num_workers = self._num_workers()
+                self._fit([_send(order, num_workers) for order in orders], on_report, folder)
         finally:
             if started_here:
                 ray.shutdown()
+
+    def _num_workers(self) -> int:
+        """Packs that the cluster, as it is now, runs at once."""
+        held = ray.cluster_resources()  # type: ignore[no-untyped-call]  # ray leaves it untyped
+        shares = [held.get(name.upper(), 0.0) / each for name, each in self._resources.items() if each]
+        return max(1, int(min(shares)))
 
     def _fit(self, orders: Sequence[SentOrder], on_report: OnReport, folder: str) -> None:
         trainable = tune.with_parameters(
