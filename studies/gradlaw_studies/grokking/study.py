@@ -1,0 +1,127 @@
+"""The study: training share, weight decay and modulus, and when the rows held out are added rightly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gradlaw.ending import Target
+from gradlaw.hyperparameter import Scalar
+from gradlaw.probes.losses import FullLoss
+from gradlaw.rules.adam import Adam
+from gradlaw.study import Grid, Preset, Study
+from gradlaw.tasks.modular_addition import ModularAddition
+from gradlaw_studies.grokking.law import ACCURACY, ladder, share
+
+DECAY = 2e-4
+"""Weight decay at which the data law is looked for: that of arXiv 2509.21519."""
+
+OTHER_DECAYS = (0.0, 1e-5, 5e-5, 1e-4, 5e-4)
+"""None, and the others of the authors' sweep (arXiv 2410.01779, public code)."""
+
+LR = 0.01
+"""Of the authors' sweep; the code of arXiv 2509.21519 is the same and names no other for it."""
+
+RUNGS = ladder(1.4, 1.2, 7)
+"""Multiples of ln(d) / d: from half the published 2.7482 to one and a half times it, in steps of a fifth."""
+
+Point = dict[str, Scalar]
+
+
+def training(where: Sequence[Point], *, steps: int, log_every: int, pack_width: int) -> Grid:
+    """Full-batch Adam with coupled weight decay, until the held-out rows are added or the budget ends."""
+    return Grid(
+        task=ModularAddition,
+        rule=Adam,
+        points=tuple(where),
+        values={"lr": LR, "weight_decay": DECAY},
+        steps=steps,
+        log_every=log_every,
+        probes=(FullLoss(),),
+        pack_width=pack_width,
+        target=Target(metric="test_accuracy", value=ACCURACY, direction="above"),
+    )
+
+
+def with_arms(law: Grid, where: Point) -> tuple[Grid, ...]:
+    """The law and, at one of its points, the other weight decays and shuffled labels as a control."""
+    decays = replace(law, points=(where,), values={**law.values, "weight_decay": OTHER_DECAYS})
+    return law, decays, replace(law, points=(where,), values={**law.values, "labels": "shuffled"})
+
+
+def demo_point(multiple: float, *, modulus: int = 23) -> Point:
+    """The demo's point at a multiple of ln(d) / d: four nodes a residue, twice what a solution needs."""
+    return {"modulus": modulus, "width": 4 * modulus, "train_share": share(modulus, multiple)}
+
+
+def paper_point(train_share: float) -> Point:
+    """The source's network: modulus 71, 2,048 nodes."""
+    return {"modulus": 71, "width": 2048, "train_share": train_share}
+
+
+SMOKE = Preset(
+    doc="two seeds, a few steps: seconds, tests the plumbing",
+    grids=with_arms(
+        training(
+            [demo_point(multiple, modulus=modulus) for modulus in (5, 7) for multiple in RUNGS[::3]],
+            steps=6,
+            log_every=2,
+            pack_width=8,
+        ),
+        demo_point(RUNGS[3], modulus=7),
+    ),
+    seeds=2,
+    decides=False,
+)
+
+DEMO = Preset(
+    doc="four primes to 31, seven shares, six weight decays, ten seeds: minutes on two cores",
+    grids=with_arms(
+        training(
+            [demo_point(multiple, modulus=modulus) for modulus in (11, 17, 23, 31) for multiple in RUNGS],
+            steps=10_000,
+            log_every=25,
+            pack_width=10,
+        ),
+        demo_point(RUNGS[-1]),
+    ),
+    seeds=10,
+)
+
+PAPER = Preset(
+    doc="modulus 71 with 2,048 nodes, 40% trained on, fifteen seeds, and shares around the critical one",
+    grids=with_arms(
+        training(
+            [*(paper_point(share(71, multiple)) for multiple in RUNGS), paper_point(0.4)],
+            steps=10_000,
+            log_every=25,
+            pack_width=5,
+        ),
+        paper_point(0.4),
+    ),
+    seeds=15,
+)
+
+LAW = Preset(
+    doc="shares around the critical one for nine primes to 71, ten seeds: hours on two cores",
+    grids=(
+        training(
+            [
+                demo_point(multiple, modulus=modulus)
+                for modulus in (11, 13, 17, 23, 31, 41, 53, 61, 71)
+                for multiple in ladder(1.4, 1.12, 11)
+            ],
+            steps=20_000,
+            log_every=50,
+            pack_width=10,
+        ),
+    ),
+    seeds=10,
+)
+
+STUDY = Study(
+    name="grokking",
+    question="How much data and weight decay does a network need to add residues it has not seen?",
+    source="Tian, arXiv 2509.21519 (Li2); same model as arXiv 2410.01779",
+    presets={"smoke": SMOKE, "demo": DEMO, "paper": PAPER, "law": LAW},
+)
