@@ -150,7 +150,7 @@ CLAIMS = (
     ),
     Claim(
         name="threshold_settled",
-        statement="The critical number of rows is no matter of time: half the budget moves it by less than 10%.",
+        statement="The critical number of rows is settled: half the budget raises it by less than 10%.",
         source="What a critical share means: a finite budget can only raise it",
         sql="settled.sql",
         parameters={**RULE, "early": 0.5},

@@ -89,9 +89,8 @@ def draw_phase(rows: pd.DataFrame) -> Canvas:
         ha="right",
     )
     ax.set(xlabel="modulus d", ylabel="share of the pairs trained on", xscale="log", yscale="log")
-    ax.set_xticks(
-        sorted(rows["modulus"].unique()), labels=[f"{d:g}" for d in sorted(rows["modulus"].unique())]
-    )
+    known = sorted(rows["modulus"].unique())
+    ax.set_xticks(known, labels=[f"{modulus:g}" for modulus in known])
     ax.minorticks_off()
     ticks = [tick for tick in (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0) if tick > rows["train_share"].min() * 0.8]
     ax.set_yticks(ticks, labels=[f"{tick:g}" for tick in ticks])
@@ -130,8 +129,8 @@ def draw_critical(rows: pd.DataFrame) -> Canvas:
 FIGURES = (
     Figure(
         name="time_to_generalise",
-        caption="Kaplan-Meier: share of seeds whose held-out rows are not yet added (accuracy 0.99), by weight "
-        "decay; a line that ends above 0 holds seeds censored at the budget. Times are logged steps.",
+        caption="Kaplan-Meier: share of seeds whose held-out rows are not yet added (accuracy 0.99), by "
+        "weight decay; a line that ends above 0 holds seeds censored at the budget. Times are logged steps.",
         sql="figure_survival.sql",
         parameters=SEEN,
         draw=draw_survival,
@@ -139,8 +138,8 @@ FIGURES = (
     ),
     Figure(
         name="accuracy",
-        caption="Accuracy on training and held-out rows against steps (log scale), mean over seeds; a seed that "
-        "has added its held-out rows has ended and counts on as it ended.",
+        caption="Accuracy on training and held-out rows against steps (log scale), mean over seeds; a seed "
+        "that has added its held-out rows has ended and counts on as it ended.",
         sql="figure_curves.sql",
         draw=draw_curves,
         claims=("delay_falls_with_decay",),
@@ -157,7 +156,8 @@ FIGURES = (
     Figure(
         name="critical_rows",
         caption="Critical number of training rows against d ln d (geometric mean over seeds, two standard "
-        "errors), were the budget an eighth, a quarter, a half or all of what it is; the line is the published law.",
+        "errors), were the budget an eighth, a quarter, a half or all of what it is; the line is the "
+        "published law.",
         sql="figure_critical.sql",
         parameters=RULE,
         draw=draw_critical,

@@ -1,7 +1,7 @@
 """The data law n ~ d log d, as numbers that study, claims and figures share.
 
 References: Tian, arXiv 2509.21519; its public code sets the share of rows trained on to
-``critical_ratio_multiplier * log(M) / M`` (repository yuandong-tian/understanding, cogo/config/dyn_madd.yaml).
+``critical_ratio_multiplier * log(M) / M`` (yuandong-tian/understanding, cogo/config/dyn_madd.yaml).
 """
 
 from __future__ import annotations

@@ -63,12 +63,12 @@ SMOKE = Preset(
     doc="two seeds, a few steps: seconds, tests the plumbing",
     grids=with_arms(
         training(
-            [demo_point(multiple, modulus=modulus) for modulus in (5, 7) for multiple in RUNGS[::3]],
+            [demo_point(multiple, modulus=modulus) for modulus in (11, 13) for multiple in RUNGS[::3]],
             steps=6,
             log_every=2,
             pack_width=8,
         ),
-        demo_point(RUNGS[3], modulus=7),
+        demo_point(RUNGS[3], modulus=13),
     ),
     seeds=2,
     decides=False,

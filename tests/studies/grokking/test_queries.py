@@ -18,7 +18,7 @@ FOLDER = Path(gradlaw_studies.grokking.__file__).parent
 STEPS = 100
 BASE = {"modulus": 11, "width": 44, "labels": "sum", "steps": STEPS, "state": "done"}
 
-# Settings with an arm without weight decay: share 0.5 of modulus 11. Trial: seed, decay, labels, then the first
+# The setting with an arm without weight decay: share 0.5 of modulus 11. Seed, decay, labels, then the first
 # logged steps at which training and held-out rows reach the accuracy (None: never).
 ARMS = {
     "a1": (1, 0.0, "sum", 10, None),
