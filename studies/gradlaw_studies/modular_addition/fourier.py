@@ -7,9 +7,9 @@ The network is o = W_c h with h_j = (W_a[g1, j] + W_b[g2, j])^2. With phi_k(x) =
     W_c[x, j] = sum_k z_ckj conj(phi_k(x))
 
 where k runs over all residues. Weights are real, so z_{p,-k,j} = conj(z_pkj) and k = 0 .. (d-1)/2 suffice;
-the modulus is odd, since an even one has the self-conjugate frequency d/2. The scale is the network's own: the
-paper (Tian, "Composing global optimizers to reasoning tasks via algebraic objects in neural nets", arXiv
-2410.01779) divides o by 2d.
+the modulus is odd, since an even one has the self-conjugate frequency d/2. The scale is the network's own:
+Tian ("Composing global optimizers to reasoning tasks via algebraic objects in neural nets", arXiv 2410.01779)
+divides o by 2d.
 
 d: modulus. n: positive frequencies, (d-1)/2. q: width. Weights: [..., 3, d, q]. Spectrum: [..., 3, n+1, q].
 """

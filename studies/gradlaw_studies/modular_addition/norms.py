@@ -1,0 +1,69 @@
+"""The squared weight norm of solutions with n6 frequencies of order 6 and n4 = n - n6 of order 4.
+
+An order-m frequency with all moduli equal, r_kkk = 1/(2d) and a norm counted over all residues holds
+6d (2d)^(-2/3) m^(1/3): hence order 4 is cheaper than order 6. The constants on the carriers (see
+:mod:`~gradlaw_studies.modular_addition.constructions`) add to it,
+
+    |W|^2 = (2d)^(-2/3) { 6d [4^(1/3) n4 + 6^(1/3) n6] + 6^(1/3) d n4 / n6 } ,
+
+a sum over terms with their own n6, so that some n6 is cheapest. But a carrier's output weights are then too
+large for its input weights; scaled as :func:`~gradlaw_studies.modular_addition.constructions.balanced` does,
+6 n6 carriers hold (1 + n4 / (2 n6^2))^(1/3) times what they would without constants:
+
+    |W|^2 = 6d (2d)^(-2/3) { 4^(1/3) n4 + 6^(1/3) n6 (1 + n4 / (2 n6^2))^(1/3) } .
+
+With one node of constant inputs instead of carriers it is 6d (2d)^(-2/3) { 4^(1/3) n + n^(1/3) / 2 }.
+"""
+
+from __future__ import annotations
+
+from gradlaw.errors import UsageError
+from gradlaw_studies.modular_addition.fourier import num_frequencies
+
+
+def norm2_formula(n4: float, n6: float, modulus: int, *, balanced: bool = False) -> float:
+    """|W|^2 of a solution with n6 carriers, by the formulas above.
+
+    Args:
+        n4: Frequencies of order 4, >= 0; not rounded, so that minima can be sought.
+        n6: Frequencies of order 6, > 0.
+        modulus: d.
+        balanced: Whether every node is scaled to its least norm; otherwise |z_a| = |z_b| = |z_c| at each
+            node's own frequency.
+
+    Raises:
+        UsageError: If n4 < 0 or n6 <= 0.
+
+    >>> round(norm2_formula(10, 1, 23), 2), round(norm2_formula(10, 1, 23, balanced=True), 2)
+    (222.72, 206.12)
+    """
+    if n4 < 0 or not n6 > 0:
+        msg = f"n4, n6: got {n4}, {n6}, allowed n4 >= 0 and n6 > 0 (order 4 alone is no solution)"
+        raise UsageError(msg)
+    unit = 6 * modulus * (2 * modulus) ** (-2 / 3)
+    load = n4 / (2 * n6**2)
+    carriers = n6 * ((1 + load) ** (1 / 3) if balanced else 1 + load / 3)
+    return unit * (4 ** (1 / 3) * n4 + 6 ** (1 / 3) * carriers)
+
+
+def norm2_constant_node(modulus: int) -> float:
+    """|W|^2 of order 4 at every frequency and one node of constant inputs, every node at its least norm.
+
+    Raises:
+        ConfigurationError: If the modulus is even or below 5.
+    """
+    n = num_frequencies(modulus)
+    return 6 * modulus * (2 * modulus) ** (-2 / 3) * (4 ** (1 / 3) * n + n ** (1 / 3) / 2)
+
+
+def cheapest_split(modulus: int, *, balanced: bool = False) -> int:
+    """The number of order-6 frequencies, 1 .. n, at which :func:`norm2_formula` is least.
+
+    Raises:
+        ConfigurationError: If the modulus is even or below 5.
+
+    >>> [cheapest_split(d) for d in (23, 71, 127)], [cheapest_split(d, balanced=True) for d in (23, 71, 127)]
+    ([4, 7, 9], [3, 6, 7])
+    """
+    n = num_frequencies(modulus)
+    return min(range(1, n + 1), key=lambda n6: norm2_formula(n - n6, n6, modulus, balanced=balanced))
