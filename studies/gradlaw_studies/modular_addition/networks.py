@@ -21,11 +21,11 @@ class NetworkRows(NamedTuple):
 
     Attributes:
         norm2: Sum of all squared weights.
-        mean_residual: Largest |mean over residues| of a column of W_a or W_b, over the largest root mean square
-            of one: Theorem 1 is about 0. NaN if both are zero.
+        mean_residual: Largest |mean over residues| of a column of W_a or W_b, over the largest root mean
+            square of one: Theorem 1 is about 0. NaN if both are zero.
         top_share: Of a node's squared weights in W_a, W_b and W_c the share at its largest frequency 1 .. n,
-            mean over nodes weighted by their squared weights: 1 of pure waves, 1/n of a lookup, whose spectrum
-            is flat. NaN if all weights are zero.
+            mean over nodes weighted by their squared weights: 1 of pure waves, 1/n of a lookup, whose
+            spectrum is flat. NaN if all weights are zero.
         num_live_nodes: Nodes with |z_akj| above the threshold at a frequency 1 .. n.
     """
 
@@ -62,13 +62,12 @@ def _describe(z: Spectrum, finite: NDArray[np.bool_], modulus: int, threshold: f
     total = nodes.sum(axis=(1, 2))
     means = np.abs(z[:, :2, 0]).max(axis=(1, 2), initial=0.0)
     largest = np.sqrt(squares[:, :2].sum(axis=2).max(axis=(1, 2), initial=0.0))
-    values = (
-        modulus * total,
-        _ratio(means, largest),
-        _ratio(nodes[:, 1:].max(axis=1).sum(axis=1), total),
+    return NetworkRows(
+        norm2=np.where(finite, modulus * total, np.nan),
+        mean_residual=_ratio(means, largest),
+        top_share=_ratio(nodes[:, 1:].max(axis=1).sum(axis=1), total),
+        num_live_nodes=(np.abs(z[:, 0, 1:]) > threshold).any(axis=1).sum(axis=1),
     )
-    live = (np.abs(z[:, 0, 1:]) > threshold).any(axis=1).sum(axis=1)
-    return NetworkRows(*(np.where(finite, value, np.nan) for value in values), live)
 
 
 def _ratio(value: Values, whole: Values) -> Values:
