@@ -16,6 +16,7 @@ from gradlaw.grid import declared_by, expand
 from gradlaw.grid_faults import STEPS, is_measurement, items_of
 from gradlaw.hyperparameter import Hyperparameter, Scalar, unknown_names
 from gradlaw.pack import Member, Pack
+from gradlaw.probe_settings import MARK, set_probes
 from gradlaw.study import Grid, Preset, Study
 
 EXPLORE_SEED = 1_000_000
@@ -78,7 +79,8 @@ def make_plan(
     Args:
         study: The study.
         preset: Name of one of its presets.
-        overrides: New values, or axes (lists of values), of hyperparameters or of ``steps``.
+        overrides: New values, or axes (lists of values), of hyperparameters or of ``steps``; new values of
+            settings of probes, by ``probe.setting``.
         seeds: Number of seeds instead of the preset's.
         explore: Draw the seeds from the range set apart for exploration.
 
@@ -161,8 +163,10 @@ def _override(grids: Iterable[Grid], given: Mapping[str, object]) -> tuple[list[
     declared: dict[str, Hyperparameter] = {STEPS.name: STEPS}
     for grid in grids:
         declared.update(declared_by(grid))
-    faults = unknown_names(given, declared)
-    settings: Settings = {}
+    of_probes = {name: value for name, value in given.items() if MARK in name}
+    grids, held, faults = set_probes(grids, of_probes)
+    faults += unknown_names(set(given) - set(of_probes), declared)
+    settings: Settings = dict(held)
     for name in sorted(set(given) & set(declared)):
         value = given[name]
         items = tuple(value) if isinstance(value, (list, tuple)) else (value,)

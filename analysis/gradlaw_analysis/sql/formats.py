@@ -26,6 +26,8 @@ Batches = Iterable[pa.RecordBatch]
 Writer = Callable[[pa.Schema, Batches, IO[str]], int]
 
 TABLE_ROWS = 1000
+SHOWN_BYTES = 8
+"""Of a binary value, in the formats that are read by people."""
 
 
 def write_result(
@@ -123,6 +125,13 @@ def _text(value: object) -> str | None:
     return simple if isinstance(simple, str) else json.dumps(simple, ensure_ascii=False)
 
 
+def _shown(value: object) -> str | None:
+    """As :func:`_text`, for a person to read: of many bytes the first few, and how many there are."""
+    if isinstance(value, bytes) and len(value) > SHOWN_BYTES:
+        return f"{value[:SHOWN_BYTES].hex()}... ({len(value)} bytes)"
+    return _text(value)
+
+
 def _rows(batches: Batches) -> Iterator[tuple[object, ...]]:
     for batch in batches:
         yield from zip(*[_values(column) for column in batch.columns], strict=True)
@@ -137,7 +146,7 @@ def _values(column: pa.Array) -> list[object]:
 
 def _write_table(schema: pa.Schema, batches: Batches, stream: IO[str]) -> int:
     rows = _rows(batches)
-    cells = [["NULL" if (text := _text(value)) is None else _printable(text) for value in row]
+    cells = [["NULL" if (text := _shown(value)) is None else _printable(text) for value in row]
              for row in islice(rows, TABLE_ROWS)]  # fmt: skip
     total = len(cells) + sum(1 for _ in rows)
     numeric = [_is_number(field.type) for field in schema]
@@ -217,7 +226,7 @@ def _write_markdown(schema: pa.Schema, batches: Batches, stream: IO[str]) -> int
         stream.write("| " + " | ".join(line) + " |\n")
     count = 0
     for count, row in enumerate(_rows(batches), start=1):  # noqa: B007 - read after the loop
-        stream.write("| " + " | ".join(_markdown_cell(_text(value)) for value in row) + " |\n")
+        stream.write("| " + " | ".join(_markdown_cell(_shown(value)) for value in row) + " |\n")
     return count
 
 

@@ -2,7 +2,8 @@
 
 A generation is a manifest, written last and exclusively; it names the commits that each of its parts
 stands for, so that no row is seen twice. What it replaces stays until two generations later, and an hour
-at least, for readers that began before. A part that needs no new rows is carried over by name.
+at least, for readers that began before. A part that needs no new rows is carried over by name. Tables with a
+column of bytes, weights above all, may be larger than memory: they are copied group by group, as they come.
 """
 
 from __future__ import annotations
@@ -13,17 +14,28 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
+import pyarrow.parquet as pq  # type: ignore[import-untyped]  # pyarrow ships no types
 
 from gradlaw.errors import StoreError
 from gradlaw.store import paths
 from gradlaw.store.faults import reach
 from gradlaw.store.files import STALE_S, LocalFiles
-from gradlaw.store.parquet import ROW_GROUP_ROWS, SCHEMA_VERSION, DataFile, footer, open_writer, read_bytes
+from gradlaw.store.parquet import (
+    ROW_GROUP_BYTES,
+    ROW_GROUP_ROWS,
+    SCHEMA_VERSION,
+    DataFile,
+    footer,
+    open_writer,
+    read_bytes,
+)
 from gradlaw.store.paths import PackKey
-from gradlaw.store.resolve import DamagedError, Resolved, SetAside, Unit, read_manifest
+from gradlaw.store.registry import registered_tables
+from gradlaw.store.resolve import DamagedError, Resolved, SetAside, Unit, check_content, read_manifest
 from gradlaw.store.store import Store
 from gradlaw.store.writer import sweep_live
 
@@ -129,6 +141,11 @@ class _Merge:
         self._files, self._generation, self._part_bytes = files, generation, part_bytes
         self._token = uuid.uuid4().hex[:12]
         self._parts: list[Part] = []
+        self._copied = {
+            table.name
+            for table in registered_tables(files).values()
+            if any(column.type == "binary" for column in table.columns)
+        }
 
     def run(self, units: Iterable[Unit], named: list[SetAside]) -> list[Part]:
         """Returns the parts; damaged units are left out and named."""
@@ -172,38 +189,74 @@ class _Merge:
 
     def _merge(self, group: list[Unit], named: list[SetAside]) -> None:
         tables: dict[str, list[pa.Table]] = {}
+        copied: dict[str, list[DataFile]] = {}
         packs: set[PackKey] = set()
         for unit in group:
             try:
-                loaded = [(file.table, _load(self._files, file)) for file in unit.files]
+                large = [file for file in unit.files if file.table in self._copied]
+                for file in large:
+                    check_content(self._files, file, verify=True)
+                loaded = [(file.table, _load(self._files, file)) for file in unit.files if file not in large]
             except DamagedError as error:
                 named.append(SetAside(self._files.location(error.key), error.reason))
                 continue
             packs |= unit.packs
             for name, rows in loaded:
                 tables.setdefault(name, []).append(rows)
+            for file in large:
+                copied.setdefault(file.table, []).append(file)
         if not packs:
             return
         self._add(group[0].study, packs, [])
         for name in sorted(tables):
-            self._parts[-1]["files"].append(asdict(self._write(name, tables.pop(name))))
+            rows = _sorted(tables.pop(name))
+            self._parts[-1]["files"].append(asdict(self._write(name, [rows], rows.num_rows)))
+        for name, listed in sorted(copied.items()):
+            groups, num_rows = _groups_of(self._files, listed), sum(file.rows for file in listed)
+            self._parts[-1]["files"].append(asdict(self._write(name, groups, num_rows)))
 
-    def _write(self, table: str, pieces: list[pa.Table]) -> DataFile:
-        # By name; a column that is float32 in one pack and float64 in another becomes float64.
-        rows = pa.concat_tables(
-            [piece.replace_schema_metadata() for piece in pieces], promote_options="permissive"
-        )
-        keys = [name for name in ("trial_id", "pack_id", "attempt", "step") if name in rows.column_names]
-        rows = rows.sort_by([(name, "ascending") for name in keys])
+    def _write(self, table: str, groups: Iterable[pa.Table], num_rows: int) -> DataFile:
+        """One file of rows that come in groups, at least one; with one group in memory at a time."""
+        groups = iter(groups)
+        first = next(groups)
         # Nullable, because a column that some packs lack is missing in the others' rows.
-        schema = pa.schema([field.with_nullable(True) for field in rows.schema], footer())
+        schema = pa.schema([field.with_nullable(True) for field in first.schema], footer())
         key = paths.generation_file(self._generation, self._token, len(self._parts) - 1, table)
         with self._files.sink() as sink:
-            with open_writer(sink, schema, rows.num_rows) as writer:
-                writer.write_table(rows.cast(schema), row_group_size=ROW_GROUP_ROWS)
+            with open_writer(sink, schema, num_rows) as writer:
+                for rows in chain([first], groups):
+                    writer.write_table(rows.cast(schema), row_group_size=ROW_GROUP_ROWS)
             size, sha256 = sink.size, sink.sha256
             sink.publish(key)
-        return DataFile(table=table, key=key, size=size, sha256=sha256, rows=rows.num_rows)
+        return DataFile(table=table, key=key, size=size, sha256=sha256, rows=num_rows)
+
+
+def _joined(pieces: list[pa.Table]) -> pa.Table:
+    """By name; a column that is float32 in one pack and float64 in another becomes float64."""
+    plain = [piece.replace_schema_metadata() for piece in pieces]
+    return pa.concat_tables(plain, promote_options="permissive")
+
+
+def _sorted(pieces: list[pa.Table]) -> pa.Table:
+    rows = _joined(pieces)
+    keys = [name for name in ("trial_id", "pack_id", "attempt", "step") if name in rows.column_names]
+    return rows.sort_by([(name, "ascending") for name in keys])
+
+
+def _groups_of(files: LocalFiles, listed: Iterable[DataFile]) -> Iterator[pa.Table]:
+    """The rows of files of one table in their order, in groups that are neither small nor large."""
+    held: list[pa.Table] = []
+    size = 0
+    for file in listed:
+        with pq.ParquetFile(files.location(file.key), page_checksum_verification=True) as parquet:
+            for number in range(parquet.num_row_groups):
+                held.append(parquet.read_row_group(number, use_threads=False))
+                size += held[-1].nbytes
+                if size >= ROW_GROUP_BYTES:
+                    yield _joined(held)
+                    held, size = [], 0
+    if held:
+        yield _joined(held)
 
 
 def _size(unit: Unit) -> int:

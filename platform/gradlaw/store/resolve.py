@@ -237,7 +237,7 @@ class _Resolution:
             if entry.size != file.size:
                 raise DamagedError(file.key, f"it has {entry.size} bytes, its commit says {file.size}")
             if file not in self._cache.checked:
-                _check_content(self._files, file, verify=self._verify)
+                check_content(self._files, file, verify=self._verify)
                 self._cache.checked.add(file)
 
     def _take(self, unit: Unit) -> None:
@@ -280,7 +280,7 @@ class _Resolution:
         return [key for name, key in parts if name is not None and name.attempt == newest[name.pack_id]]
 
 
-def _check_content(files: LocalFiles, file: DataFile, *, verify: bool) -> None:
+def check_content(files: LocalFiles, file: DataFile, *, verify: bool) -> None:
     """Raises DamagedError unless a file's content is what was committed."""
     if not verify:
         _check_mark(files, file.key)

@@ -25,6 +25,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no types
 from numpy.typing import NDArray
 
+from gradlaw.store.paths import PackKey
 from gradlaw.trial import RETRIABLE, State
 
 INDEX_COLUMNS = ("trial_id", "pack_id", "attempt", "study", "state", "probes", "source_digest")
@@ -57,12 +58,14 @@ class TrialStatus(NamedTuple):
         num_attempts: Number of committed rows in a retriable state.
         probes: Digests of the probes it was measured with, of the row that wins.
         source: Digest of the source that ran it, of the row that wins; "" if unknown.
+        pack: The commit that the row stands in; None if unknown.
     """
 
     state: State
     num_attempts: int
     probes: frozenset[str]
     source: str = ""
+    pack: PackKey | None = None
 
 
 def winners(index: pa.Table, needed: Needed | None = None) -> NDArray[np.bool_]:
@@ -111,6 +114,8 @@ class TrialIndex(Mapping[str, TrialStatus]):
         self._states = [State(text) for text in states]
         self._probes, self._probe_codes = _coded(won["probes"])
         self._sources, self._source_codes = _coded(won["source_digest"])
+        self._packs, self._pack_codes = _coded(won["pack_id"])
+        self._numbers = won["attempt"].to_numpy()
         self._sets = [frozenset(json.loads(text)) for text in self._probes]
         retriable = pc.is_in(index["state"], value_set=pa.array([state.value for state in RETRIABLE]))
         self._attempts = Counter(index["trial_id"].filter(retriable).to_pylist())
@@ -122,6 +127,7 @@ class TrialIndex(Mapping[str, TrialStatus]):
             self._attempts[trial_id],
             self._sets[self._probe_codes[row]],
             self._sources[self._source_codes[row]],
+            PackKey(self._packs[self._pack_codes[row]], int(self._numbers[row])),
         )
 
     def get(self, trial_id: str, default: Any = None) -> Any:

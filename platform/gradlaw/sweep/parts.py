@@ -6,11 +6,11 @@ import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from gradlaw.errors import GradlawError, UnknownNameError
 from gradlaw.probe import Probe
+from gradlaw.probe_settings import is_of
 from gradlaw.probes import PROBES
 from gradlaw.sweep.document import Faults, Item
 from gradlaw.sweep.fields import known, listed
@@ -104,7 +104,7 @@ def _construct(kind: type[Probe], line: int, given: Mapping[str, Item], faults: 
     sound = {}
     for name, item in known(given, names, f"setting of probe {kind.name}", faults).items():
         value, hint = _plain(item), hints[name]
-        if _is(value, hint):
+        if is_of(value, hint):
             sound[name] = value
         else:
             allowed = hint.__name__ if isinstance(hint, type) else hint
@@ -124,17 +124,3 @@ def _plain(item: Item) -> Any:
     if item.entries is not None:
         return {name: _plain(part) for name, part in item.entries.items()}
     return item.value
-
-
-def _is(value: object, hint: Any) -> bool:
-    """Whether a value of the file is of an annotated type; what is not told apart here is let through."""
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        return any(_is(value, part) for part in parts)
-    if origin is Literal:
-        return value in parts
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_is(part, parts[0]) for part in value)
-    if hint is float:
-        return type(value) in (int, float)
-    return type(value) is hint if hint in (int, bool, str, NoneType) else True

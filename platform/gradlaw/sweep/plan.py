@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gradlaw.errors import ConfigurationError
 from gradlaw.plan import Plan, make_plan
+from gradlaw.probe_settings import MARK
 from gradlaw.sweep.document import Faults
 from gradlaw.sweep.name import PRESET
 from gradlaw.sweep.override import plain
@@ -29,8 +30,8 @@ def plan_sweep(
     Args:
         path: The file.
         preset: None, or the name of the only one.
-        overrides: What stands in place of what the file says of hyperparameters or single keys; conditions
-            are asked of the new values.
+        overrides: What stands in place of what the file says of hyperparameters, single keys or, by
+            ``probe.setting``, probes; conditions are asked of the new values.
         seeds: Number of seeds instead of the file's.
 
     Raises:
@@ -38,10 +39,11 @@ def plan_sweep(
         ConfigurationError: All faults, each with its line.
     """
     given = {**(overrides or {}), **({} if seeds is None else {"seeds": seeds})}
-    sweep = read_sweep(path, given)
+    of_probes = {name: value for name, value in given.items() if MARK in name}
+    sweep = read_sweep(path, {name: value for name, value in given.items() if name not in of_probes})
     faults = Faults(str(path))
     try:
-        plan = make_plan(sweep.study, preset or PRESET, explore=True)
+        plan = make_plan(sweep.study, preset or PRESET, overrides=of_probes, explore=True)
     except ConfigurationError as error:
         for fault in error.faults:
             faults.add(*sweep.locate(fault))
