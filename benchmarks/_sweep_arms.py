@@ -97,11 +97,11 @@ def gradlaw_cold(sweep: Sweep) -> Marks:
 
 
 def gradlaw_warm(sweep: Sweep) -> Marks:
-    """A new store on a running cluster that has run the same sweep before."""
+    """A new store on a running cluster that has run the same sweep before, compiled."""
     import ray
 
     ray.init(address="local", **_LOCAL)
-    _run_study(sweep, "warm_up", launcher="ray")
+    _run_study(sweep, "warm_up", launcher="ray", compile="always")
     marks = _run_study(sweep, "store", launcher="ray")
     ray.shutdown()
     return marks
@@ -128,12 +128,12 @@ def gradlaw_inline(sweep: Sweep) -> Marks:
     return {**marks, "commit_s": spent[0], "compile_s": compile_s, "workers": 1}
 
 
-def _run_study(sweep: Sweep, store: str, *, launcher: str) -> Marks:
+def _run_study(sweep: Sweep, store: str, **options: Any) -> Marks:
     from gradlaw.runner import run
 
     began = time.time()
     path = Path(sweep.folder) / store
-    summary = run(sweep.write_study(), store=path, launcher=launcher)
+    summary = run(sweep.write_study(), store=path, **options)
     finished = time.time()
     if summary.states != {"done": sweep.trials}:
         msg = f"got {summary.states}, expected {sweep.trials} trials done"

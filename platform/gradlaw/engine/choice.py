@@ -35,7 +35,7 @@ from gradlaw.pack import Compile, Member
 WIDTH = 64
 """Members in one batch where none is given and steps run eagerly: there calls cost more than work."""
 
-COLD_S, WARM_S, _HELD_S = 15.0, 2.0, 0.2
+COLD_S, WARM_S, _HELD_S = 10.0, 2.0, 0.2
 """Seconds of eager work that pay for compiling; for loading the compiler and what its cache holds; and for
 another look at what this process has compiled."""
 FEW_CALLS = 50
