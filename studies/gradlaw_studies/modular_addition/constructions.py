@@ -231,18 +231,26 @@ def padded(given: Weights, width: int) -> Weights:
     return np.pad(given, [(0, 0)] * (given.ndim - 1) + [(0, width - needed)])
 
 
-def balanced(given: Weights) -> Weights:
+def balanced(given: Weights, share: float = 1.0) -> Weights:
     """The same function at the least norm that scaling its nodes can reach, shape [..., 3, d, q].
 
-    (s a, s b, c / s^2) computes the same as a node's weights (a, b, c), and its norm is least at s^6 = 2
-    |c|^2 / (|a|^2 + |b|^2), where the output weights hold half of what the input weights do. A node that
-    has no input or no output becomes zero, the limit of its scalings.
+    (s a, s b, c / s^2) computes the same as a node's weights (a, b, c), and its norm is least at
+    s^6 = 2 |c|^2 / (|a|^2 + |b|^2), where the output weights hold half of what the input weights do.
+
+    Args:
+        given: Shape [..., 3, d, q]; nodes without any weight stay so.
+        share: How far to go, from 0 (nowhere) to 1, in the logarithm of the scale.
+
+    Raises:
+        UsageError: If a node has input and no output, or the reverse: its norm has no minimum above 0.
     """
     a, b, c = np.moveaxis(np.sum(given**2, axis=-2, keepdims=True), -3, 0)
-    alive = (a + b > 0) & (c > 0)
-    scale = (np.where(alive, 2 * c, 0.0) / np.where(alive, a + b, 1.0)) ** (1 / 6)
-    outer = np.where(alive, scale, 1.0) ** -2.0 * alive
-    return given * np.stack((scale, scale, outer), axis=-3)
+    alive = a + b > 0
+    if np.any(alive != (c > 0)):
+        msg = "weights: got nodes with input and no output, or the reverse, allowed both or neither"
+        raise UsageError(msg)
+    scale = (np.where(alive, 2 * c, 1.0) / np.where(alive, a + b, 1.0)) ** (share / 6)
+    return np.asarray(given * np.stack((scale, scale, scale**-2.0), axis=-3))
 
 
 def _scaled(each: Block, frequency: int, modulus: int) -> Block:
@@ -266,8 +274,8 @@ def _cancel_constants(z: Spectrum, blocks: Mapping[int, Block], carriers: Collec
     carrying = np.isin(owner, list(carriers))
     energy = 2 * float(np.sum(np.abs(z[:2, 1:, carrying]) ** 2))
     beta = -_constants(z) / energy
-    others = [k for k in range(1, len(beta) + 1) if k not in carriers]
-    z[np.ix_([2], others, np.flatnonzero(carrying))] += beta[np.array(others) - 1][:, None]
+    others = np.setdiff1d(np.arange(1, len(beta) + 1), list(carriers))
+    z[2][np.ix_(others, np.flatnonzero(carrying))] += beta[others - 1, None]
 
 
 def _checked(modulus: int, kind: str, free: Phases | None) -> Phases:

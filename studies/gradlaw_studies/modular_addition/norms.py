@@ -17,6 +17,8 @@ With one node of constant inputs instead of carriers it is 6d (2d)^(-2/3) { 4^(1
 
 from __future__ import annotations
 
+from math import cbrt
+
 from gradlaw.errors import UsageError
 from gradlaw_studies.modular_addition.fourier import num_frequencies
 
@@ -40,10 +42,9 @@ def norm2_formula(n4: float, n6: float, modulus: int, *, balanced: bool = False)
     if n4 < 0 or not n6 > 0:
         msg = f"n4, n6: got {n4}, {n6}, allowed n4 >= 0 and n6 > 0 (order 4 alone is no solution)"
         raise UsageError(msg)
-    unit = 6 * modulus * (2 * modulus) ** (-2 / 3)
     load = n4 / (2 * n6**2)
-    carriers = n6 * ((1 + load) ** (1 / 3) if balanced else 1 + load / 3)
-    return unit * (4 ** (1 / 3) * n4 + 6 ** (1 / 3) * carriers)
+    carriers = n6 * (cbrt(1 + load) if balanced else 1 + load / 3)
+    return _unit(modulus) * (cbrt(4) * n4 + cbrt(6) * carriers)
 
 
 def norm2_constant_node(modulus: int) -> float:
@@ -53,7 +54,7 @@ def norm2_constant_node(modulus: int) -> float:
         ConfigurationError: If the modulus is even or below 5.
     """
     n = num_frequencies(modulus)
-    return 6 * modulus * (2 * modulus) ** (-2 / 3) * (4 ** (1 / 3) * n + n ** (1 / 3) / 2)
+    return _unit(modulus) * (cbrt(4) * n + cbrt(n) / 2)
 
 
 def cheapest_split(modulus: int, *, balanced: bool = False) -> int:
@@ -67,3 +68,8 @@ def cheapest_split(modulus: int, *, balanced: bool = False) -> int:
     """
     n = num_frequencies(modulus)
     return min(range(1, n + 1), key=lambda n6: norm2_formula(n - n6, n6, modulus, balanced=balanced))
+
+
+def _unit(modulus: int) -> float:
+    """What a frequency of order m holds, over m^(1/3)."""
+    return 6 * modulus / cbrt(2 * modulus) ** 2

@@ -164,7 +164,7 @@ def theorem_loss(z: Spectrum, modulus: int) -> Floats:
         ConfigurationError: If the modulus is even or below 5.
         UsageError: If z does not have the shape of the modulus.
     """
-    return np.sum(loss_parts(z, modulus), axis=0)
+    return np.asarray(np.sum(loss_parts(z, modulus), axis=0))
 
 
 def by_class(z: Spectrum, modulus: int) -> LossParts:
