@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gradlaw.hyperparameter import Hyperparameter
     from gradlaw.measurement import Measurement
     from gradlaw.probe import MetricProbe, TableProbe
+    from gradlaw.remeasure import MeasureSummary, measure
     from gradlaw.rule import ElementwiseRule, Rule
     from gradlaw.runner import RunSummary, run
     from gradlaw.schedules import Schedule
@@ -32,6 +33,7 @@ _HOMES = {
     "Figure": "figure",
     "Grid": "study",
     "Hyperparameter": "hyperparameter",
+    "MeasureSummary": "remeasure",
     "Measurement": "measurement",
     "MetricProbe": "probe",
     "Preset": "study",
@@ -45,6 +47,7 @@ _HOMES = {
     "Task": "task",
     "find_studies": "studies",
     "find_study": "studies",
+    "measure": "remeasure",
     "run": "runner",
 }
 
@@ -55,6 +58,7 @@ __all__ = [
     "Figure",
     "Grid",
     "Hyperparameter",
+    "MeasureSummary",
     "Measurement",
     "MetricProbe",
     "Preset",
@@ -68,6 +72,7 @@ __all__ = [
     "Task",
     "find_studies",
     "find_study",
+    "measure",
     "run",
 ]
 

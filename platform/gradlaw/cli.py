@@ -124,6 +124,36 @@ def run(
 
 
 @app.command()
+def measure(
+    study: Annotated[
+        str, typer.Argument(help="Name of a study, or the path of its folder, or of a sweep's file.yaml.")
+    ],
+    preset: Annotated[str | None, typer.Option(help="Which of its presets; demo, if none.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="k=v,... ; probe.setting=v.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds instead of the preset's.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    explore: Annotated[bool, typer.Option(help="Seeds of a range apart; decides nothing.")] = False,
+) -> None:
+    """Run the table probes that a plan's trials lack on the weights kept of them; train nothing."""
+    from gradlaw.remeasure import measure as measure_study
+
+    settings = parse_settings(set_ or [])
+    summary = measure_study(
+        study, preset=preset, set=settings, seeds=seeds, store=store, explore=explore, say=_say
+    )
+    _say(
+        f"{summary.plan_id}: {summary.trials_measured} measured, {summary.trials_held} measured before, "
+        f"{len(summary.left)} left alone; {summary.wall_s:.1f} s; store {summary.store}"
+    )
+    if not summary.complete:
+        raise typer.Exit(1)
+
+
+def _say(line: str) -> None:
+    notes.print(line, markup=False, soft_wrap=True)
+
+
+@app.command()
 def status(store: StoreOption = DEFAULT_STORE) -> None:
     """Packs and trials by state, rate, time left."""
     from gradlaw_analysis import open_store

@@ -62,13 +62,14 @@ def _shares_budget(pack: Pack) -> bool:
 
 def _lacking(pack: Pack, index: Index, *, retry_failed: bool) -> Pack:
     asked = probe_digests(pack.program)
-    lacking = [item for item in pack.members if not _held(item, index, asked, retry_failed=retry_failed)]
+    lacking = [item for item in pack.members if not is_held(item, index, asked, retry_failed=retry_failed)]
     if len(lacking) == len(pack.members) or (lacking and _shares_budget(pack)):
         return pack
     return replace(pack, members=tuple(lacking))
 
 
-def _held(member: Member, index: Index, asked: set[str], *, retry_failed: bool) -> bool:
+def is_held(member: Member, index: Index, asked: set[str], *, retry_failed: bool) -> bool:
+    """Whether a trial has a final state and was measured with every probe asked for."""
     entry = index.get(member.trial.trial_id)
     if entry is None or entry.state not in FINAL:
         return False

@@ -11,18 +11,16 @@ from typing import Any, get_args, overload
 
 import torch
 
-from gradlaw import provenance
-from gradlaw.claim_lock import Document, claim_document, lock_digest
 from gradlaw.errors import all_faults
 from gradlaw.fingerprint import digest
 from gradlaw.launch import make_launcher
 from gradlaw.launch.base import Launcher, Order, Report
 from gradlaw.launch.worker import commit_unrun
+from gradlaw.measurable import survey
 from gradlaw.pack import Compile, Pack
 from gradlaw.pending import Index, changed_source, failed_attempts, missing_packs, planned_trials
-from gradlaw.plan import PlanKind
 from gradlaw.planned import Planned, plan_study
-from gradlaw.store.plans import PlanRecord
+from gradlaw.recorded import record_plan
 from gradlaw.store.store import Store
 from gradlaw.tally import RunProgress, Tally
 from gradlaw.trial import FINAL, MAX_ATTEMPTS, State
@@ -177,8 +175,7 @@ class _Run:
     """One run of one plan on one store."""
 
     def __init__(self, planned: Planned, store: Store, launcher: Launcher, options: RunOptions) -> None:
-        self._folder, self._plan, self._store = planned.folder, planned.plan, store
-        self._notes = planned.notes
+        self._planned, self._plan, self._store = planned, planned.plan, store
         self._launcher, self._options = launcher, options
         self._probes = {trial.trial_id: trial.probes for trial in planned_trials(planned.plan)}
         self._started = time.perf_counter()
@@ -187,8 +184,7 @@ class _Run:
 
     def go(self) -> RunSummary:
         index = self._index()
-        self._lock(index)
-        self._store.write_plan(self._plan_record(), planned_trials(self._plan))
+        record_plan(self._store, self._planned, index)
         self._commit_skipped(index)
         retry_failed = self._options.retry_failed
         pending = missing_packs(self._plan, index, retry_failed=retry_failed)
@@ -200,46 +196,6 @@ class _Run:
             index, retry_failed = self._index(), False
             pending = missing_packs(self._plan, index)
         return self._summary(index)
-
-    def _lock(self, index: Index) -> None:
-        """Locks the claims before the first trial of a plan that decides; once for each version of them."""
-        if self._plan.kind is not PlanKind.CONFIRM or not self._folder.claims:
-            return
-        documents = self._claims()
-        claims_digest = lock_digest(documents)
-        held = self._store.locks(self._plan.study)
-        if any(lock.get("kind") == "claims" and lock.get("digest") == claims_digest for lock in held):
-            return
-        self._store.append_lock(
-            self._plan.study,
-            {
-                "kind": "claims",
-                "digest": claims_digest,
-                "claims": documents,
-                "plan_id": self._plan.plan_id,
-                "created_at": provenance.utc_now().isoformat(),
-                "git_commit": provenance.git_commit(),
-                "before_data": not any(trial_id in index for trial_id in self._probes),
-            },
-        )
-
-    def _plan_record(self) -> PlanRecord:
-        plan = self._plan
-        return PlanRecord(
-            plan_id=plan.plan_id,
-            study=plan.study,
-            preset=plan.preset,
-            overrides=plan.overrides,
-            num_seeds=len(plan.seeds),
-            declared_seeds=plan.declared_seeds,
-            kind=plan.kind.value,
-            created_at=provenance.utc_now(),
-            git_commit=provenance.git_commit(),
-            claims_digest=lock_digest(self._claims()),
-        )
-
-    def _claims(self) -> list[Document]:
-        return [claim_document(claim, self._folder.sql) for claim in self._folder.claims]
 
     def _index(self) -> Index:
         return self._store.index(self._probes)
@@ -306,7 +262,7 @@ class _Run:
             f"plan {self._plan.plan_id}: {len(self._probes)} trials, {held} in the store, "
             f"{num_to_run} to run in {len(packs)} packs" + (f", {num_skipped} skipped" if num_skipped else "")
         )
-        for note in self._notes:
+        for note in self._planned.notes:
             self._say(note)
         again = sum(
             1
@@ -316,6 +272,8 @@ class _Run:
         )
         if again:
             self._say(f"{again} of them run again: they were not measured with every probe asked for")
+            if measurable := sum(len(lacking.jobs) for lacking in survey(self._plan, self._store)):
+                self._say(f"{measurable} of those need no training: gradlaw measure reads the weights kept")
         changed = changed_source(self._plan, index)
         if changed:
             self._say(

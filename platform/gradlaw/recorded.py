@@ -1,0 +1,53 @@
+"""What is written down before a plan's first trial: its claims, locked, and the plan itself."""
+
+from __future__ import annotations
+
+from gradlaw import provenance
+from gradlaw.claim_lock import claim_document, lock_digest
+from gradlaw.pending import Index, planned_trials
+from gradlaw.plan import PlanKind
+from gradlaw.planned import Planned
+from gradlaw.store.plans import PlanRecord
+from gradlaw.store.store import Store
+
+
+def record_plan(store: Store, planned: Planned, index: Index) -> None:
+    """Writes a plan, if it is new, and locks the claims where it decides, once for each version of them.
+
+    Args:
+        store: The store.
+        planned: The plan.
+        index: What the store knows of the plan's trials.
+    """
+    plan, folder = planned.plan, planned.folder
+    documents = [claim_document(claim, folder.sql) for claim in folder.claims]
+    claims_digest = lock_digest(documents)
+    trials = list(planned_trials(plan))
+    held = [lock for lock in store.locks(plan.study) if lock.get("kind") == "claims"]
+    decides = plan.kind is PlanKind.CONFIRM and folder.claims
+    if decides and claims_digest not in {lock.get("digest") for lock in held}:
+        store.append_lock(
+            plan.study,
+            {
+                "kind": "claims",
+                "digest": claims_digest,
+                "claims": documents,
+                "plan_id": plan.plan_id,
+                "created_at": provenance.utc_now().isoformat(),
+                "git_commit": provenance.git_commit(),
+                "before_data": not any(trial.trial_id in index for trial in trials),
+            },
+        )
+    record = PlanRecord(
+        plan_id=plan.plan_id,
+        study=plan.study,
+        preset=plan.preset,
+        overrides=plan.overrides,
+        num_seeds=len(plan.seeds),
+        declared_seeds=plan.declared_seeds,
+        kind=plan.kind.value,
+        created_at=provenance.utc_now(),
+        git_commit=provenance.git_commit(),
+        claims_digest=claims_digest,
+    )
+    store.write_plan(record, trials)
