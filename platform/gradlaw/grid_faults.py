@@ -11,6 +11,7 @@ from gradlaw.errors import ConfigurationError
 from gradlaw.hyperparameter import Hyperparameter, Scalar, unknown_names
 from gradlaw.measurement import Measurement
 from gradlaw.pack import DTYPE, Training
+from gradlaw.probe import TableProbe
 from gradlaw.random import streams_of
 from gradlaw.study import Grid
 
@@ -66,7 +67,8 @@ def grid_faults(grid: Grid, declared: Declared) -> list[str]:
             if getattr(grid, name) != none
         ]
     faults += [fault for item in _NUMBERS if (fault := item.check(getattr(grid, item.name)))]
-    return faults + _axis_faults(STEPS, steps_of(grid)) + _end_faults(grid)
+    wrong = _axis_faults(STEPS, steps_of(grid))
+    return faults + (wrong or _probe_faults(grid)) + _end_faults(grid)
 
 
 def _axis_faults(item: Hyperparameter, values: Sequence[object]) -> list[str]:
@@ -74,6 +76,18 @@ def _axis_faults(item: Hyperparameter, values: Sequence[object]) -> list[str]:
         return [f"{item.name}: got no value, allowed one or more"]
     faults = [fault for value in values if (fault := item.check(value))]
     return faults or [f"{item.name}: got {value!r} twice, allowed once" for value in _repeated(values)]
+
+
+def _probe_faults(grid: Grid) -> list[str]:
+    """Table probes that would measure outside of a trial."""
+    return [
+        f"probe {probe.name}: got step {step}, allowed 0 .. {steps}, the steps of a trial"
+        for probe in grid.probes
+        if isinstance(probe, TableProbe)
+        for steps in steps_of(grid)
+        for step in sorted(set(probe.at(steps)))
+        if not 0 <= step <= steps
+    ]
 
 
 def _points_faults(grid: Grid, declared: Declared) -> list[str]:
@@ -129,6 +143,9 @@ def _end_faults(grid: Grid) -> list[str]:
 def program_faults(program: Training) -> list[str]:
     """What is impossible in all trials of a program alike."""
     faults = _metric_faults(program)
+    for probe in program.probes:
+        if isinstance(probe, TableProbe):
+            faults += [f"probe {probe.name}: {fault}" for fault in probe.faults(program.task)]
     if program.task.num_rows is None:
         if program.batch_size == 0:
             faults.append("batch_size: got 0 (the whole training set) of a stream, allowed >= 1")

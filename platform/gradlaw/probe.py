@@ -142,6 +142,11 @@ class TableProbe(Probe):
     def at(self, steps: int) -> Sequence[int]:
         """Steps (0: before training, ``steps``: after it) at which it measures a trial of ``steps``."""
 
+    def faults(self, task: Task) -> list[str]:
+        """Why it cannot measure this task, a line a fault, known before anything runs; none by default."""
+        del task
+        return []
+
     @abstractmethod
     def rows(self, snapshot: Snapshot) -> Mapping[str, Columns]:
         """Rows by table name; ``step`` is given by the probe where the table declares it."""

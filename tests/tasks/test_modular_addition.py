@@ -223,6 +223,27 @@ def test_relu_and_cross_entropy_are_those_of_the_definition():
     assert out.loss.item() == pytest.approx(np.mean(losses), rel=1e-12)
 
 
+def test_training_is_that_of_one_hot_vectors_under_torchs_adam(train, weights):
+    """The definition in torch's own words, weight decay in the gradient, for thirty steps of all rows."""
+    task, seed = ModularAddition(modulus=7, width=12), 4
+    arm = {"lr": 0.01, "weight_decay": 5e-3}
+    trained = train(task, Adam(), (arm,), seeds=(seed,), steps=30, probes=(weights(),))
+    params = {name: value.requires_grad_() for name, value in task.init(streams_of(seed))[0].items()}
+    optimizer = torch.optim.Adam(params.values(), lr=arm["lr"], weight_decay=arm["weight_decay"])
+    rows = task.split(streams_of(seed)).train
+    one_hot = torch.eye(7, dtype=torch.float64)
+    projection = one_hot - torch.full((7, 7), 1 / 7, dtype=torch.float64)
+    for _ in range(30):
+        hidden = (one_hot[rows // 7] @ params["W_a"] + one_hot[rows % 7] @ params["W_b"]) ** 2
+        error = hidden @ params["W_c"].T - one_hot[(rows // 7 + rows % 7) % 7]
+        loss = ((error @ projection) ** 2).sum(dim=1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    expected = torch.cat([value.detach().reshape(-1) for value in params.values()]).numpy()
+    np.testing.assert_allclose(trained.weights(0), expected, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("activation", ["square", "relu"])
 @pytest.mark.parametrize("criterion", ["projected_mse", "cross_entropy"])
 def test_every_option_learns_its_rows(train, activation, criterion):
