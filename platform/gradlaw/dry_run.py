@@ -12,6 +12,7 @@ from gradlaw.engine.rows import metrics_table
 from gradlaw.errors import all_faults
 from gradlaw.expected import Expected, expect
 from gradlaw.launch import make_launcher
+from gradlaw.measurable import survey
 from gradlaw.pack import Pack, Training, program_tables
 from gradlaw.pending import missing_packs
 from gradlaw.plan import Plan
@@ -88,9 +89,17 @@ def describe_plan(
     with all_faults(options.faults()):
         planned = plan_study(study, preset=preset, overrides=set, seeds=seeds, explore=explore)
     planned.check_claims()
-    index = Store.open(store).index() if Path(store).exists() else {}
+    held = Store.open(store) if Path(store).exists() else None
+    index = held.index() if held else {}
     pending = missing_packs(planned.plan, index, retry_failed=options.retry_failed)
-    return [*_counts(planned.plan, pending), *planned.notes, *_costs(pending, options)]
+    measurable = sum(len(lacking.jobs) for lacking in survey(planned.plan, held)) if held else 0
+    untrained = [f"of those {measurable:,} need no training: gradlaw measure reads the weights kept"]
+    return [
+        *_counts(planned.plan, pending),
+        *(untrained if measurable else []),
+        *planned.notes,
+        *_costs(pending, options),
+    ]
 
 
 def _counts(plan: Plan, pending: Sequence[Pack]) -> Iterator[str]:

@@ -22,7 +22,6 @@ def record_plan(store: Store, planned: Planned, index: Index) -> None:
     plan, folder = planned.plan, planned.folder
     documents = [claim_document(claim, folder.sql) for claim in folder.claims]
     claims_digest = lock_digest(documents)
-    trials = list(planned_trials(plan))
     held = [lock for lock in store.locks(plan.study) if lock.get("kind") == "claims"]
     decides = plan.kind is PlanKind.CONFIRM and folder.claims
     if decides and claims_digest not in {lock.get("digest") for lock in held}:
@@ -35,7 +34,7 @@ def record_plan(store: Store, planned: Planned, index: Index) -> None:
                 "plan_id": plan.plan_id,
                 "created_at": provenance.utc_now().isoformat(),
                 "git_commit": provenance.git_commit(),
-                "before_data": not any(trial.trial_id in index for trial in trials),
+                "before_data": not any(trial.trial_id in index for trial in planned_trials(plan)),
             },
         )
     record = PlanRecord(
@@ -50,4 +49,4 @@ def record_plan(store: Store, planned: Planned, index: Index) -> None:
         git_commit=provenance.git_commit(),
         claims_digest=claims_digest,
     )
-    store.write_plan(record, trials)
+    store.write_plan(record, planned_trials(plan))
