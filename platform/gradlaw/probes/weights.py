@@ -39,27 +39,33 @@ class Weights(TableProbe):
 
     Attributes:
         steps: Steps at which they are kept, from 0 (before training) to the last.
+        shares: More of them as shares of a trial's steps, in [0, 1], each rounded to a step: they follow its
+            length.
         at_end: Whether they are kept at the end, early ends included.
 
     Raises:
-        ConfigurationError: If nothing would be kept, or a step comes twice.
+        ConfigurationError: If nothing would be kept, a step comes twice, or a share is none.
     """
 
     name = "weights"
     steps: tuple[int, ...] = ()
+    shares: tuple[float, ...] = ()
     at_end: bool = True
 
     def __post_init__(self) -> None:
+        if not all(0.0 <= share <= 1.0 for share in self.shares):
+            raise ConfigurationError([f"probe weights: got shares {self.shares}, allowed numbers in [0, 1]"])
         if len(set(self.steps)) < len(self.steps):
             raise ConfigurationError([f"probe weights: got steps {self.steps}, allowed each once"])
-        if not self.steps and not self.at_end:
+        if not self.steps and not self.shares and not self.at_end:
             raise ConfigurationError(["probe weights: got no step and not at_end, allowed one or the other"])
 
     def tables(self) -> tuple[Table, ...]:
         return (WEIGHTS,)
 
     def at(self, steps: int) -> Sequence[int]:
-        return sorted({*self.steps, *([steps] if self.at_end else [])})
+        parts = [round(share * steps) for share in self.shares]
+        return sorted({*self.steps, *parts, *([steps] if self.at_end else [])})
 
     def rows(self, snapshot: Snapshot) -> Mapping[str, Columns]:
         named = [(PARAMETER, *item) for item in snapshot.params.items()]

@@ -36,6 +36,8 @@ from gradlaw_studies.modular_addition.tables import FREQUENCIES, NETWORKS, ORDER
 
 CONVERGED_ACCURACY = 0.99
 """A converged network gets at least this share of pairs right, of those trained on and of those held out."""
+CONSTANT_SHARE = 0.9
+"""Of a training, the share with the whole lr."""
 ABSOLUTE_THRESHOLDS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1)
 RELATIVE_THRESHOLDS = (0.05, 0.1, 0.2, 0.25, 0.35, 0.5)
 """Thresholds at which orders are counted anew, the default ones among them."""
@@ -43,12 +45,12 @@ _CHUNK_NUMBERS = 2**23  # hidden activations held at once; bounds memory
 
 
 def before_decay(steps: int) -> int:
-    """The step at which the lr begins to fall over the last tenth: what is measured there has late noise.
+    """The step from which the lr falls, over the last tenth: what is measured there has late noise.
 
     >>> before_decay(10_000), before_decay(5), before_decay(0)
-    (9000, 5, 0)
+    (9000, 4, 0)
     """
-    return steps - steps // 10
+    return round(CONSTANT_SHARE * steps)
 
 
 @dataclass(frozen=True, kw_only=True)

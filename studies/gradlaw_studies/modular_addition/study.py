@@ -20,7 +20,7 @@ from gradlaw.rules.adam import Adam
 from gradlaw.schedules import WarmupStableDecay
 from gradlaw.study import Grid, Preset, Study
 from gradlaw.tasks.modular_addition import ModularAddition
-from gradlaw_studies.modular_addition.probes import Solutions, before_decay
+from gradlaw_studies.modular_addition.probes import CONSTANT_SHARE, Solutions
 
 Point = Mapping[str, Scalar]
 
@@ -66,7 +66,7 @@ def networks(points: Iterable[Point], *, pack_width: int, steps: int = STEPS) ->
         points=tuple(points),
         steps=steps,
         log_every=max(1, steps // 100),
-        probes=(FullLoss(), ParameterNorm(), Solutions(), Weights(steps=(0, before_decay(steps)))),
+        probes=(FullLoss(), ParameterNorm(), Solutions(), Weights(shares=(0.0, CONSTANT_SHARE))),
         pack_width=pack_width,
     )
 

@@ -203,7 +203,7 @@ def test_a_network_that_is_not_finite_is_a_row_all_the_same():
 def test_it_measures_before_training_where_the_lr_begins_to_fall_and_at_the_end():
     assert list(Solutions().at(10_000)) == [0, 9000, 10_000]
     assert list(Solutions(steps=(500, 9000, 20_000)).at(10_000)) == [0, 500, 9000, 10_000]
-    assert list(Solutions().at(5)) == [0, 5]
+    assert list(Solutions().at(5)) == [0, 4, 5]
     assert list(Solutions().at(0)) == [0]
     assert before_decay(20) == 18
 

@@ -13,6 +13,8 @@ from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.engine.run import run_pack
 from gradlaw.errors import ConfigurationError
 from gradlaw.plan import PlanKind, make_plan
+from gradlaw.probe import TableProbe
+from gradlaw.probes.weights import Weights
 from gradlaw.schedules import WarmupStableDecay
 from gradlaw.trial import State
 from gradlaw_analysis.stats.power import check_decidable
@@ -108,6 +110,20 @@ def test_the_lr_falls_from_where_the_probe_looks():
     ]
     np.testing.assert_allclose(lrs, [0.01, 0.01, 0.01 * 0.999, 0.005, 1e-5], rtol=1e-9)
     assert grid.schedule is WarmupStableDecay
+
+
+@pytest.mark.parametrize("steps", [0, 1, 7, 20, 333, 10_000])
+def test_weights_are_kept_wherever_solutions_are_measured(steps):
+    """So that they can be measured again without training, whatever the number of steps is set to."""
+    (grid,) = STUDY.presets["demo"].grids
+    at = {probe.name: list(probe.at(steps)) for probe in grid.probes if isinstance(probe, TableProbe)}
+    assert at["weights"] == at["solutions"]
+
+
+def test_shares_at_which_weights_are_kept_are_shares():
+    assert list(Weights(shares=(0.25, 1.0), steps=(3,), at_end=False).at(8)) == [2, 3, 8]
+    with pytest.raises(ConfigurationError, match=r"probe weights: got shares \(0.5, 1.5\), allowed numbers"):
+        Weights(shares=(0.5, 1.5))
 
 
 @pytest.mark.parametrize("preset", ["demo", "table", "scaling", "paper"])
