@@ -37,11 +37,12 @@ _Found: TypeAlias = NDArray[np.bool_]
 
 
 def kinds(factors: Factors, tolerance: float, *, published: bool = False) -> NDArray[np.str_]:
-    """The kind of each of M products of two blocks.
+    """The kind of each of M sets of nodes: the first of :data:`KINDS` that one of its splits is.
 
     Args:
-        factors: Of sets of four or six nodes.
-        tolerance: How far an entry of a column may be from the construction's.
+        factors: Splits of sets of four or six nodes.
+        tolerance: How far an entry of a column may be from the construction's; of the residual, see
+            :func:`limit`.
         published: Name as the published code does.
 
     Returns:
@@ -50,35 +51,40 @@ def kinds(factors: Factors, tolerance: float, *, published: bool = False) -> NDA
     half, block = factors.half, factors.block[:, :, 1:]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # no factors: NaN, so ``other``
         columns = np.concatenate((half[:, :, None], block), axis=2)
-        turned = np.angle(columns.prod(axis=1))
-        columns = columns / (np.cbrt(np.abs(columns.prod(axis=1))) * np.exp(1j * turned / 3))[:, None]
-        # A construction's nodes all have a b c > 0. What is not near has no cube root to choose: the root
-        # would turn (i, -i, -1), which adds nothing to r_kkk, into z_{nu=i}. Three entries, so three times.
-        sound = (np.abs(turned) <= 3 * tolerance).all(axis=1) | published
-        name = _names_four if block.shape[2] == 1 else _names_six
-        return np.where(sound, name(columns, tolerance, published), OTHER)
+        products = columns.prod(axis=1)
+        columns = columns / (np.cbrt(np.abs(products)) * np.exp(1j * np.angle(products) / 3))[:, None]
+    # A construction's nodes all have a b c > 0. What is not near has no cube root to choose: the root would
+    # turn (i, -i, -1), which takes away from r_kkk, into z_{nu=i}. Three entries, so three tolerances.
+    sound = (np.abs(np.angle(products)) <= 3 * tolerance).all(axis=1) | published
+    sound &= factors.residual <= limit(2 * factors.block.shape[2], tolerance)
+    names = _four(columns, tolerance) if block.shape[2] == 1 else _six(columns, tolerance, published)
+    codes = np.where(sound, names, KINDS.index(OTHER))
+    return np.array(KINDS)[np.minimum.reduceat(codes, factors.starts)]
 
 
-def _names_four(columns: Nodes, tolerance: float, published: bool) -> NDArray[np.str_]:
-    del published  # a column is z_{nu=i} or z_xi, never both, and the product commutes
+def limit(num_nodes: int, tolerance: float) -> float:
+    """The largest residual of a product of m nodes, tolerance * sqrt(3 m): the authors' bound."""
+    return tolerance * float(np.sqrt(3 * num_nodes))
+
+
+def _four(columns: Nodes, tolerance: float) -> NDArray[np.intp]:
+    """Position in :data:`KINDS`; a column is z_{nu=i} or z_xi, never both, and the product commutes."""
     one, two = columns[:, :, 0], columns[:, :, 1]
     found = _is_nu_i(one, tolerance) & _is_xi(two, tolerance)
     found |= _is_xi(one, tolerance) & _is_nu_i(two, tolerance)
-    return np.where(found, NU_I_XI, OTHER)
+    return np.where(found, KINDS.index(NU_I_XI), KINDS.index(OTHER))
 
 
-def _names_six(columns: Nodes, tolerance: float, published: bool) -> NDArray[np.str_]:
+def _six(columns: Nodes, tolerance: float, published: bool) -> NDArray[np.intp]:
+    """Position in :data:`KINDS`."""
     half, block = columns[:, :, 0], columns[:, :, 1:]
     syn, syn_ab = _is_syn(block, tolerance)
-    nu_i = _is_nu_i(half, tolerance)
-    nu = np.abs(half[:, 0] + half[:, 1]) < tolerance
+    nu = syn & (np.abs(half[:, 0] + half[:, 1]) < tolerance)
     if published:
         nu &= ~_is_xi(half, tolerance)
-        found_ab = nu_i & (syn | syn_ab)
-    else:
-        shifted = _is_nu_i(half * _W3, tolerance) | _is_nu_i(half * _W3**2, tolerance)
-        found_ab = (nu_i & (syn | syn_ab)) | (shifted & syn)
-    return np.where(found_ab, NU_I_SYN_AB, np.where(nu & syn, NU_SYN, OTHER))
+    nu_i = (syn | syn_ab) & _is_nu_i(half, tolerance)
+    other = np.where(nu, KINDS.index(NU_SYN), KINDS.index(OTHER))
+    return np.where(nu_i, KINDS.index(NU_I_SYN_AB), other)
 
 
 def _near(values: Nodes, target: complex, tolerance: float) -> _Found:

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from gradlaw.errors import ConfigurationError, UsageError
 from gradlaw_studies.modular_addition.factoring import factor
 from gradlaw_studies.modular_addition.fourier import Spectrum, num_frequencies, spectrum
-from gradlaw_studies.modular_addition.kinds import KINDS, OTHER, kinds
+from gradlaw_studies.modular_addition.kinds import KINDS, OTHER, kinds, limit
 
 THRESHOLD = 0.05
 """The authors' threshold on |z_akj|."""
@@ -165,12 +165,13 @@ def _measure(
     for order in FACTORED_ORDERS:
         network, frequency, node = own.of_size(order)
         nodes = z[network[:, None], :, frequency[:, None], node].swapaxes(1, 2)
+        if len(nodes) == 0:
+            continue
         found = factor(nodes, by="c" if rule == "published" else "rows")
-        is_product = found.residual <= tolerance * np.sqrt(3 * order)
-        names = kinds(found, tolerance, published=rule == "published")
+        best = np.minimum.reduceat(found.residual, found.starts)
         place = network, frequency - 1
-        residual[place], factorable[place] = found.residual, is_product
-        kind[place] = np.where(is_product, names, OTHER)
+        residual[place], factorable[place] = best, best <= limit(order, tolerance)
+        kind[place] = kinds(found, tolerance, published=rule == "published")
     return factorable, residual, kind
 
 
