@@ -179,16 +179,21 @@ def mixed(
     return weights(compose(blocks, modulus, carriers=carriers), modulus)
 
 
-def order_four_constant(modulus: int, *, free: Phases | None = None) -> Weights:
-    """Order 4 at every frequency and one node of constant inputs that cancels T_k; [3, d, 2d-1], loss 0.
+def order_four_constant(modulus: int, *, free: Phases | None = None, zero_mean: bool = False) -> Weights:
+    """Order 4 at every frequency, and what cancels T_k without a signal of its own; loss 0.
 
-    The last node's W_a and W_b are the constant s, so that it adds 4 s^2 beta_k at every input, and
-    beta_k = -T_k / (4 s^2) with the s of least norm, s^6 = n / (4 d^2). Its W_a and W_b are not of zero mean;
-    the smallest of the paper's constructions, which are, has 2d nodes.
+    Either one node whose W_a and W_b are the constant s: it adds 4 s^2 beta_k at every input, so
+    beta_k = -T_k / (4 s^2), and the norm is least at s^6 = n / (4 d^2). Width 2d - 1, one less than z_F4/6; but
+    its inputs are not of zero mean. Or, of zero mean, three nodes with the row a of s z_syn and no W_b, so that
+    D = 6 s^2 and s^6 = n / (9 d^2). Width 2d + 1.
 
     Args:
         modulus: d, odd and at least 5.
         free: Phases; 1 if not given.
+        zero_mean: Whether three nodes do it, of zero mean, and not one.
+
+    Returns:
+        Shape [3, d, 2d - 1] or [3, d, 2d + 1], these nodes last.
 
     Raises:
         ConfigurationError: All that is wrong with modulus and phases.
@@ -196,11 +201,14 @@ def order_four_constant(modulus: int, *, free: Phases | None = None) -> Weights:
     given = _checked(modulus, ORDER_SIX[0], free)
     n = num_frequencies(modulus)
     z = compose({k: block(ORDER_FOUR, given, k) for k in range(1, n + 1)}, modulus)
-    node = np.zeros((3, n + 1, 1), dtype=np.complex128)
-    level = (n / (4 * modulus**2)) ** (1 / 6)
-    node[:2, 0] = level
-    node[2, 1:, 0] = -_constants(z) / (4 * level**2)
-    return weights(add(z, node), modulus)
+    nodes = np.zeros((3, n + 1, 3 if zero_mean else 1), dtype=np.complex128)
+    level = (n / ((9 if zero_mean else 4) * modulus**2)) ** (1 / 6)
+    if zero_mean:
+        nodes[0, 1] = level * z_syn()[0]
+    else:
+        nodes[:2, 0] = level
+    nodes[2, 1:] = -_constants(z)[:, None] / ((6 if zero_mean else 4) * level**2)
+    return weights(add(z, nodes), modulus)
 
 
 def memorising(modulus: int) -> Weights:

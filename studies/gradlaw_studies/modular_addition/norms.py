@@ -1,18 +1,24 @@
 """The squared weight norm of solutions with n6 frequencies of order 6 and n4 = n - n6 of order 4.
 
 An order-m frequency with all moduli equal, r_kkk = 1/(2d) and a norm counted over all residues holds
-6d (2d)^(-2/3) m^(1/3): hence order 4 is cheaper than order 6. The constants on the carriers (see
+6d (2d)^(-2/3) m^(1/3): order 4 is cheaper than order 6. The constants on the carriers (see
 :mod:`~gradlaw_studies.modular_addition.constructions`) add to it,
 
     |W|^2 = (2d)^(-2/3) { 6d [4^(1/3) n4 + 6^(1/3) n6] + 6^(1/3) d n4 / n6 } ,
 
-a sum over terms with their own n6, so that some n6 is cheapest. But a carrier's output weights are then too
-large for its input weights; scaled as :func:`~gradlaw_studies.modular_addition.constructions.balanced` does,
-6 n6 carriers hold (1 + n4 / (2 n6^2))^(1/3) times what they would without constants:
+least near n6 = 1.15 sqrt(n). But with constants a carrier's output weights are too large for its input
+weights. With every node scaled to its least norm, 6 n6 carriers hold (1 + n4 / (2 n6^2))^(1/3) times what they
+would without constants:
 
     |W|^2 = 6d (2d)^(-2/3) { 4^(1/3) n4 + 6^(1/3) n6 (1 + n4 / (2 n6^2))^(1/3) } .
 
-With one node of constant inputs instead of carriers it is 6d (2d)^(-2/3) { 4^(1/3) n + n^(1/3) / 2 }.
+This has a minimum near 0.89 sqrt(n), shallow, and the least value up to d = 481 only; beyond, n6 = 1 is less,
+as one frequency's carriers grow with n^(1/3). Nor is it the least of all: without order 6 the constant costs
+
+    |W|^2 = 6d (2d)^(-2/3) { 4^(1/3) n + n^(1/3) / 2 }
+
+with one node of constant inputs, below every split from d = 11 on, and 1.5 (4/9)^(1/3) n^(1/3) in place of
+n^(1/3) / 2 with three nodes of zero mean, below every split from d = 393 on.
 """
 
 from __future__ import annotations
@@ -47,14 +53,18 @@ def norm2_formula(n4: float, n6: float, modulus: int, *, balanced: bool = False)
     return _unit(modulus) * (cbrt(4) * n4 + cbrt(6) * carriers)
 
 
-def norm2_constant_node(modulus: int) -> float:
-    """|W|^2 of order 4 at every frequency and one node of constant inputs, every node at its least norm.
+def norm2_constant_node(modulus: int, *, zero_mean: bool = False) -> float:
+    """|W|^2 of order 4 everywhere with nodes of constant output, one, or three of zero mean; at least norm.
 
     Raises:
         ConfigurationError: If the modulus is even or below 5.
+
+    >>> [round(norm2_constant_node(23, zero_mean=zero_mean), 2) for zero_mean in (False, True)]
+    [199.65, 215.06]
     """
     n = num_frequencies(modulus)
-    return _unit(modulus) * (cbrt(4) * n + cbrt(n) / 2)
+    constant = 1.5 * cbrt(4 / 9) if zero_mean else 0.5
+    return _unit(modulus) * (cbrt(4) * n + constant * cbrt(n))
 
 
 def cheapest_split(modulus: int, *, balanced: bool = False) -> int:

@@ -86,6 +86,16 @@ def test_a_node_of_constant_inputs_saves_order_six(modulus):
     assert np.abs(found[:2].mean(axis=1)).max() > 0.1
 
 
+@pytest.mark.parametrize("modulus", [5, 9, 23])
+def test_three_nodes_without_signal_save_order_six_at_zero_mean(modulus):
+    free = drawn_phases(modulus, np.random.default_rng(modulus))
+    found = order_four_constant(modulus, free=free, zero_mean=True)
+    assert found.shape == (3, modulus, 2 * modulus + 1)
+    assert_solves(found)
+    np.testing.assert_allclose(found[:2].mean(axis=1), 0, atol=1e-15)
+    np.testing.assert_array_equal(found[1, :, -3:], 0)
+
+
 @given(st.sampled_from([5, 7, 9, 13]), st.data(), SEEDS)
 def test_any_split_is_a_solution(modulus, data, seed):
     n = modulus // 2

@@ -28,19 +28,27 @@ def test_the_norm_of_solutions(modulus, n6):
     assert np.sum(balanced(found) ** 2) == pytest.approx(lowest, rel=1e-12)
 
 
+@pytest.mark.parametrize("zero_mean", [False, True])
 @pytest.mark.parametrize("modulus", [5, 9, 23, 127])
-def test_the_norm_with_a_node_of_constant_inputs(modulus):
-    found = order_four_constant(modulus, free=drawn_phases(modulus, np.random.default_rng(1)))
-    assert np.sum(found**2) == pytest.approx(norm2_constant_node(modulus), rel=1e-12)
+def test_the_norm_with_nodes_of_constant_output(modulus, zero_mean):
+    free = drawn_phases(modulus, np.random.default_rng(1))
+    found = order_four_constant(modulus, free=free, zero_mean=zero_mean)
+    assert np.sum(found**2) == pytest.approx(norm2_constant_node(modulus, zero_mean=zero_mean), rel=1e-12)
     np.testing.assert_allclose(balanced(found), found, rtol=1e-12, atol=1e-15)
 
 
 def test_the_constant_node_is_below_every_split():
-    """So order 6 is not what makes the norm least, unless inputs are held at zero mean."""
-    for modulus in (23, 71, 127):
+    """So no order 6 is needed for the least norm; at zero mean it is, up to some modulus."""
+
+    def least(modulus):
         n = modulus // 2
-        splits = [norm2_formula(n - n6, n6, modulus, balanced=True) for n6 in range(1, n + 1)]
-        assert norm2_constant_node(modulus) < min(splits)
+        return min(norm2_formula(n - n6, n6, modulus, balanced=True) for n6 in range(1, n + 1))
+
+    assert norm2_constant_node(9) > least(9)
+    for modulus in (11, 23, 71, 127, 511):
+        assert norm2_constant_node(modulus) < least(modulus)
+    assert norm2_constant_node(391, zero_mean=True) > least(391)
+    assert norm2_constant_node(393, zero_mean=True) < least(393)
 
 
 def test_no_scales_of_the_nodes_are_better_than_the_balanced_ones():
@@ -57,13 +65,15 @@ def test_no_scales_of_the_nodes_are_better_than_the_balanced_ones():
 
 @pytest.mark.parametrize(("rescaled", "constant"), [(False, 1.15), (True, 0.89)])
 def test_the_cheapest_split_grows_as_the_square_root(rescaled, constant):
-    """Its constant is 1.15 for equal moduli, and 0.89 at the least norm."""
+    """By 1.15 for equal moduli, and by 0.89 at the least norm, where it is a minimum but not the least."""
     n = 10**6
     candidates = np.linspace(0.5, 2, 3001) * np.sqrt(n)
     curve = [norm2_formula(n - n6, n6, 2 * n + 1, balanced=rescaled) for n6 in candidates]
     assert candidates[int(np.argmin(curve))] / np.sqrt(n) == pytest.approx(constant, abs=0.005)
     curve = [norm2_formula(63 - n6, n6, 127, balanced=rescaled) for n6 in range(1, 64)]
     assert cheapest_split(127, balanced=rescaled) == 1 + int(np.argmin(curve))
+    assert cheapest_split(481, balanced=True) == 14
+    assert cheapest_split(483, balanced=True) == 1
 
 
 def test_formulas_refuse_what_is_no_solution():
