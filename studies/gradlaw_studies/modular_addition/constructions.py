@@ -182,10 +182,10 @@ def mixed(
 def order_four_constant(modulus: int, *, free: Phases | None = None, zero_mean: bool = False) -> Weights:
     """Order 4 at every frequency, and what cancels T_k without a signal of its own; loss 0.
 
-    Either one node whose W_a and W_b are the constant s: it adds 4 s^2 beta_k at every input, so
-    beta_k = -T_k / (4 s^2), and the norm is least at s^6 = n / (4 d^2). Width 2d - 1, one less than z_F4/6; but
-    its inputs are not of zero mean. Or, of zero mean, three nodes with the row a of s z_syn and no W_b, so that
-    D = 6 s^2 and s^6 = n / (9 d^2). Width 2d + 1.
+    Either one node whose W_a and W_b are the constant s: it adds 4 s^2 beta_k at every input, so beta_k =
+    -T_k / (4 s^2), and the norm is least at s^6 = n / (4 d^2). Width 2d - 1, one less than z_F4/6; but
+    its inputs are not of zero mean. Or, of zero mean, three nodes with the row a of s z_syn and no W_b,
+    so that D = 6 s^2 and s^6 = n / (9 d^2). Width 2d + 1.
 
     Args:
         modulus: d, odd and at least 5.

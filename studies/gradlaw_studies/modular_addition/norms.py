@@ -7,8 +7,8 @@ An order-m frequency with all moduli equal, r_kkk = 1/(2d) and a norm counted ov
     |W|^2 = (2d)^(-2/3) { 6d [4^(1/3) n4 + 6^(1/3) n6] + 6^(1/3) d n4 / n6 } ,
 
 least near n6 = 1.15 sqrt(n). But with constants a carrier's output weights are too large for its input
-weights. With every node scaled to its least norm, 6 n6 carriers hold (1 + n4 / (2 n6^2))^(1/3) times what they
-would without constants:
+weights. With every node scaled to its least norm, 6 n6 carriers hold (1 + n4 / (2 n6^2))^(1/3) times what
+they would without constants:
 
     |W|^2 = 6d (2d)^(-2/3) { 4^(1/3) n4 + 6^(1/3) n6 (1 + n4 / (2 n6^2))^(1/3) } .
 
