@@ -50,9 +50,7 @@ def set_probes(
         if is_of(value, known[name]):
             settings[name] = value
         else:
-            hint = known[name]
-            allowed = hint.__name__ if isinstance(hint, type) else hint
-            faults.append(f"{name}: got {given[name]!r}, allowed {allowed}")
+            faults.append(f"{name}: got {given[name]!r}, allowed {_allowed(known[name])}")
     if not faults:
         try:
             return [_with_settings(grid, settings) for grid in grids], settings, []
@@ -89,6 +87,12 @@ def typed(value: Any, hint: Any) -> Any:
         return tuple(typed(item, parts[0]) if parts else item for item in value)
     allowed = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     return float(value) if type(value) is int and float in allowed and int not in allowed else value
+
+
+def _allowed(hint: Any) -> str:
+    if get_origin(hint) is tuple:
+        return f"a list of {_allowed(get_args(hint)[0])}"
+    return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
 def is_of(value: object, hint: Any) -> bool:

@@ -1,0 +1,369 @@
+"""Trials measured again from weights kept: as if trained anew, and nothing else changed."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from drivers import Drivers
+from held import STUDIES, committed
+
+import gradlaw
+from gradlaw import cli, measurable
+from gradlaw.engine import run as engine_run
+from gradlaw.errors import SchemaError
+from gradlaw.hyperparameter import Scalar
+from gradlaw.pack import Training
+from gradlaw.probe import Snapshot
+from gradlaw.rules.sgd import SGD
+from gradlaw.runner import RunSummary
+from gradlaw.schedules import Constant
+from gradlaw.store import writer
+from gradlaw.store.compaction import compact
+from gradlaw.store.resolve import Resolved
+from gradlaw.store.store import Store
+from gradlaw_analysis.catalog import Catalog
+
+KEPT = STUDIES / "kept"
+OTHER: dict[str, object] = {"large.threshold": 0.3}
+TABLES = ("trials", "metrics", "large", "seen", "weights")
+# What a second training does not repeat, or says otherwise: where and when, which attempt, and why.
+OWN = {"trials": "pack_id, attempt, wall_s, started_at, reason"}
+
+Trained = Callable[..., RunSummary]
+Stored = Callable[[str, Path], Path]
+
+
+def rows(store: Path, plan: str | None, table: str) -> list[str]:
+    """The rows of a view, exactly: NaN equals NaN, 0.0 is not -0.0, bytes are compared whole."""
+    connection = Catalog(store).connection(plan)
+    left_out = OWN.get(table, "pack_id, attempt")
+    found = connection.execute(f"SELECT * EXCLUDE ({left_out}) FROM {table}").fetchall()
+    return sorted(map(repr, found))
+
+
+def views(store: Path, plan: str | None) -> dict[str, list[str]]:
+    tables = [table for table in TABLES if table in Catalog(store).tables]
+    return {table: rows(store, plan, table) for table in tables}
+
+
+def files(store: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("preset", "states"),
+    [
+        ("demo", {"done": 6}),
+        ("ending", {"diverged": 3, "done": 3, "reached_target": 3}),
+        ("halved", {"done": 2, "stopped": 4}),
+    ],
+)
+def test_measured_again_is_as_trained_again(
+    preset: str,
+    states: dict[str, int],
+    trained: Trained,
+    stored: Stored,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every row of every table at another threshold equals, bit for bit, that of a training at it."""
+    store = stored(preset, tmp_path / "kept")
+    (first,) = Store.open(store).plans()
+    before = views(store, first.plan_id)
+
+    monkeypatch.setattr(engine_run, "Wave", refuse)
+    summary = gradlaw.measure(KEPT, preset=preset, store=store, set=OTHER)
+    monkeypatch.undo()
+
+    anew = trained(tmp_path / "anew", preset, set=OTHER)
+    assert anew.states == states
+    assert summary.plan_id == anew.plan_id
+    assert summary.complete
+    assert (summary.trials_measured, summary.trials_held) == (sum(states.values()), 0)
+    again, expected = views(store, summary.plan_id), views(tmp_path / "anew", anew.plan_id)
+    assert again == expected
+    assert views(store, first.plan_id) == before, "the plan that was measured before sees what it saw"
+    assert again["large"] != before["large"]
+    assert again["metrics"] == before["metrics"]
+
+
+def test_a_second_time_does_nothing(stored: Stored, tmp_path: Path) -> None:
+    store = stored("demo", tmp_path / "store")
+    gradlaw.measure(KEPT, store=store, set=OTHER)
+    before = files(store)
+    again = gradlaw.measure(KEPT, store=store, set=OTHER)
+    assert (again.trials_measured, again.trials_held, again.left) == (0, 6, {})
+    assert files(store) == before
+    as_declared = gradlaw.measure(KEPT, store=store)
+    assert (as_declared.trials_measured, as_declared.trials_held) == (0, 6)
+
+
+def test_thresholds_follow_each_other_and_every_plan_keeps_its_own(stored: Stored, tmp_path: Path) -> None:
+    """What was measured again is a source like any other; each row says which commit it read."""
+    store = stored("demo", tmp_path / "store")
+    plans = [
+        gradlaw.measure(KEPT, store=store, set={"large.threshold": at}).plan_id for at in (0.3, 0.2, 0.4)
+    ]
+    totals = []
+    for plan in plans:
+        connection = Catalog(store).connection(plan)
+        totals.append(connection.execute("SELECT sum(num_large) FROM large").fetchall()[0][0])
+        reasons = [reason for (reason,) in connection.execute("SELECT reason FROM trials").fetchall()]
+        assert all(reason.count("measured on weights kept in ") == 1 for reason in reasons)
+        assert all(reason.endswith(" by large") for reason in reasons)
+    assert totals[1] > totals[0] > totals[2] > 0
+
+
+def test_what_is_held_is_copied_and_not_measured(
+    stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = stored("demo", tmp_path / "store")
+    from kept.probes import Seen
+
+    monkeypatch.setattr(Seen, "rows", refuse)
+    assert gradlaw.measure(KEPT, store=store, set=OTHER).trials_measured == 6
+    with pytest.raises(AssertionError):
+        gradlaw.measure(KEPT, store=store, set={"seen.scale": 2.0})
+
+
+def test_a_probe_sees_task_rows_buffers_and_hyperparameters(stored: Stored, tmp_path: Path) -> None:
+    """The held-out loss measured again at scale 2 is twice that measured while the trial ran, exactly."""
+    store = stored("demo", tmp_path / "store")
+    summary = gradlaw.measure(KEPT, store=store, set={"seen.scale": 2.0})
+    (first, _) = Store.open(store).plans()
+    query = "SELECT trial_id, held_out_loss, steps, seed, lr FROM seen ORDER BY trial_id"
+    once = Catalog(store).connection(first.plan_id).execute(query).fetchall()
+    twice = Catalog(store).connection(summary.plan_id).execute(query).fetchall()
+    assert len(once) == 6
+    assert [(row[0], 2 * row[1], *row[2:]) for row in once] == twice
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings", "reason"),
+    [
+        ("few", OTHER, "no weights are kept at step 6 (kept: 12)"),
+        ("bare", OTHER, "no weights are kept at step 6, 12 (kept: none)"),
+    ],
+)
+def test_trials_without_the_weights_are_named_and_left_alone(
+    preset: str, settings: dict[str, Scalar], reason: str, stored: Stored, tmp_path: Path
+) -> None:
+    store = stored(preset, tmp_path / "store")
+    before = {name: data for name, data in files(store).items() if not name.startswith("plans/")}
+    lines: list[str] = []
+    summary = gradlaw.measure(KEPT, preset=preset, store=store, set=settings, say=lines.append)
+    assert not summary.complete
+    assert set(summary.left.values()) == {reason}
+    assert set(summary.left) == {row["trial_id"] for row in committed(store)}
+    assert lines == [f"left alone: {', '.join(list(summary.left)[:5])} and 1 more: {reason}"]
+    assert {name: data for name, data in files(store).items() if not name.startswith("plans/")} == before
+
+
+def test_weights_at_the_end_serve_a_probe_that_asks_for_the_end(stored: Stored, tmp_path: Path) -> None:
+    store = stored("few", tmp_path / "store")
+    summary = gradlaw.measure(KEPT, preset="few", store=store, set={**OTHER, "large.middle": False})
+    assert (summary.trials_measured, summary.left) == (6, {})
+
+
+def test_what_only_training_measures_is_said(stored: Stored, tmp_path: Path) -> None:
+    store = stored("unprobed", tmp_path / "store")
+    summary = gradlaw.measure(KEPT, preset="few", store=store)
+    (reason,) = set(summary.left.values())
+    assert reason.startswith("only training measures full_loss@1:")
+
+
+def test_probes_that_were_never_asked_for_are_measured_too(trained: Trained, tmp_path: Path) -> None:
+    """A study that gains a probe: here ``few`` on a store that was trained for ``demo``."""
+    trained(tmp_path / "store", "demo", seeds=1)
+    summary = gradlaw.measure(KEPT, preset="few", store=tmp_path / "store", seeds=1)
+    assert (summary.trials_measured, summary.left) == (2, {})
+
+
+def test_trials_that_were_never_run_are_left_to_a_run(stored: Stored, tmp_path: Path) -> None:
+    store = stored("demo", tmp_path / "store")
+    summary = gradlaw.measure(KEPT, store=store, seeds=4, set=OTHER)
+    assert summary.trials_measured == 6
+    assert sorted(summary.left.values()) == ["it is not in the store"] * 2
+
+
+def test_weights_of_another_task_are_not_read(
+    stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that changed its shapes and not its version."""
+    store = stored("demo", tmp_path / "store")
+    found = measurable.expected_weights
+
+    def other(program: Training, seed: int) -> set[tuple[str, str, str]]:
+        return {(kind, name, shape or "1") for kind, name, shape in found(program, seed)}
+
+    monkeypatch.setattr(measurable, "expected_weights", other)
+    summary = gradlaw.measure(KEPT, store=store, set=OTHER)
+    (reason,) = set(summary.left.values())
+    assert "what is kept at step 6 is not what its task has now: got buffer count []" in reason
+    assert "allowed buffer count [1]" in reason
+
+
+def test_a_store_compacted_before_and_after(trained: Trained, stored: Stored, tmp_path: Path) -> None:
+    """Parts of several packs; then parts in which two attempts at one trial lie side by side."""
+    store = stored("demo", tmp_path / "store")
+    compact(Store.open(store), keep_s=0.0)
+    summary = gradlaw.measure(KEPT, store=store, set=OTHER)
+    anew = trained(tmp_path / "anew", set=OTHER)
+    assert views(store, summary.plan_id) == views(tmp_path / "anew", anew.plan_id)
+    for _ in range(3):
+        compact(Store.open(store), keep_s=0.0)
+    assert not list(store.glob("weights/*/*.parquet")), "only the merged file is left"
+    assert views(store, summary.plan_id) == views(tmp_path / "anew", anew.plan_id)
+    last = gradlaw.measure(KEPT, store=store, set={"large.threshold": 0.2})
+    assert (last.trials_measured, last.left) == (6, {})
+
+
+def test_row_groups_that_end_within_a_trial(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Groups so small that a trial's weights lie in several, as they do where there are many trials."""
+    monkeypatch.setattr(writer, "ROW_GROUP_ROWS", 5)
+    trained(tmp_path / "store")
+    monkeypatch.undo()
+    summary = gradlaw.measure(KEPT, store=tmp_path / "store", set=OTHER)
+    anew = trained(tmp_path / "anew", set=OTHER)
+    assert views(tmp_path / "store", summary.plan_id) == views(tmp_path / "anew", anew.plan_id)
+
+
+def test_probes_that_share_a_table_or_a_name_are_measured_together() -> None:
+    """Their rows cannot be told apart, so none of them can be copied."""
+    assert gradlaw.find_study(KEPT).study  # makes its modules importable
+    from kept.probes import Large, Seen
+    from kept.problem import Smoothed
+
+    low, high, seen = Large(threshold=0.1), Large(threshold=0.3), Seen()
+    program = Training(
+        task=Smoothed(modulus=5, width=4), rule=SGD(), schedule=Constant(), probes=(low, high, seen), steps=4
+    )
+    assert measurable._to_run(program, {low.digest, high.digest, seen.digest}) == []
+    assert measurable._to_run(program, {low.digest, high.digest}) == [seen]
+    assert set(measurable._to_run(program, {low.digest, seen.digest})) == {low, high}
+    stale = Large(threshold=0.2).digest
+    assert set(measurable._to_run(program, {low.digest, high.digest, seen.digest, stale})) == {low, high}
+
+
+def test_an_error_of_a_probe_comes_unwrapped_and_leaves_nothing(
+    stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = stored("demo", tmp_path / "store")
+    from kept.probes import Large
+
+    calls: list[int] = []
+
+    def rows_until(self: Large, snapshot: Snapshot) -> dict[str, dict[str, list[object]]]:
+        calls.append(snapshot.step)
+        if len(calls) > 9:  # in the second pack: four trials of two steps are the first
+            raise ZeroDivisionError
+        return {"large": {"step": [snapshot.step], "name": ["W_a"], "num_large": [0], "total": [0.0]}}
+
+    monkeypatch.setattr(Large, "rows", rows_until)
+    with pytest.raises(ZeroDivisionError):
+        gradlaw.measure(KEPT, store=store, set=OTHER)
+    monkeypatch.undo()
+    assert len(committed(store)) == 6 + 4
+    assert not list((store / "_tmp").iterdir())
+    assert gradlaw.measure(KEPT, store=store, set=OTHER).trials_measured == 2
+
+
+def test_a_table_that_changed_its_columns_is_refused(
+    stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    store = stored("demo", tmp_path / "store")
+    from kept import probes
+
+    monkeypatch.setattr(probes, "LARGE", replace(probes.LARGE, version=2))
+    with pytest.raises(SchemaError, match="table large: the store holds version 1"):
+        gradlaw.measure(KEPT, store=store, set=OTHER)
+
+
+@pytest.fixture(scope="module")
+def drivers() -> Iterator[Drivers]:
+    server = Drivers()
+    yield server
+    server.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "packs_seen"),
+    [("between_files:2", 0), ("before_commit:1", 0), ("before_commit:2", 1), ("after_commit:1", 1)],
+)
+def test_killed_half_way(
+    fault: str, packs_seen: int, drivers: Drivers, stored: Stored, tmp_path: Path, trained: Trained
+) -> None:
+    """Of a pack all rows are seen or none; what is committed is not measured again."""
+    store = stored("demo", tmp_path / "store")
+    (first,) = Store.open(store).plans()
+    before = views(store, first.plan_id)
+    document = {"study": str(KEPT), "store": str(store), "measure": OTHER}
+
+    assert drivers.run(**document, env={"GRADLAW_FAULT": fault}) == -signal.SIGKILL
+    resolved: Resolved = Store.open(store).resolve()
+    assert not resolved.set_aside
+    assert len(resolved.index) == 6 + (4 if packs_seen else 0)
+    assert views(store, first.plan_id) == before
+
+    assert drivers.run(**document) == 0
+    assert len(committed(store)) == 12, "each trial once as trained, once as measured again"
+    anew = trained(tmp_path / "anew", set=OTHER)
+    assert views(store, anew.plan_id) == views(tmp_path / "anew", anew.plan_id)
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """Exit code of the command line, in this process."""
+    monkeypatch.setattr(sys, "argv", ["gradlaw", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_the_command(
+    stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = stored("demo", tmp_path / "store")
+    words = ["measure", str(KEPT), "--store", str(store), "--set", "large.threshold=0.3"]
+    assert command(monkeypatch, *words) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "6 measured, 0 measured before, 0 left alone" in err
+    assert command(monkeypatch, *words) == 0
+    assert "0 measured, 6 measured before, 0 left alone" in capsys.readouterr().err
+    assert command(monkeypatch, *words, "--seeds", "4") == 1
+    err = " ".join(capsys.readouterr().err.split())
+    assert "left alone: " in err
+    assert ": it is not in the store" in err
+    assert command(monkeypatch, *words[:-1], "large.treshold=0.3") == 2
+    assert "unknown setting 'large.treshold'; did you mean 'large.threshold'?" in capsys.readouterr().err
+    assert command(monkeypatch, *words[:3], str(tmp_path / "nowhere")) == 1
+    assert "is not a store" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_run_and_its_dry_run_say_what_needs_no_training(
+    trained: Trained, stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gradlaw.dry_run import describe_plan
+
+    store = stored("demo", tmp_path / "store")
+    told = describe_plan(KEPT, preset="demo", set=OTHER, seeds=4, store=store, explore=False)
+    assert "of those 6 need no training: gradlaw measure reads the weights kept" in told
+    lines: list[str] = []
+    trained(store, set=OTHER, seeds=4, say=lines.append)
+    assert "6 of those need no training: gradlaw measure reads the weights kept" in lines
+    lines.clear()
+    trained(store, set=OTHER, seeds=4, say=lines.append)
+    assert not [line for line in lines if "no training" in line]
