@@ -159,10 +159,10 @@ def evaluated(snapshot: Snapshot) -> dict[str, float | None]:
     task = snapshot.task.to(device, torch.float64)
     assert isinstance(task, ModularAddition)
     params = {name: value.double() for name, value in snapshot.params.items()}
-    found: dict[str, float | None] = {}
-    for name, rows in (("train", snapshot.split.train), ("test", snapshot.split.test)):
-        found[f"{name}_loss"], found[f"{name}_accuracy"] = _over_rows(task, params, rows, snapshot.seed)
-    return found
+    train, test = (_over_rows(task, params, rows, snapshot.seed) for rows in snapshot.split)
+    losses, accuracies = zip(train, test, strict=True)
+    names = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+    return dict(zip(names, (*losses, *accuracies), strict=True))
 
 
 def _over_rows(

@@ -44,9 +44,15 @@ NETWORKS = Table(
     columns=(
         _STEP,
         _value("weight_norm2", "squared 2-norm of all weights"),
-        _value("mean_residual", "largest |mean over residues| of W_a and W_b, relative to their rms"),
         _value(
-            "top_share", "of a node's power, at its top frequency; mean over live nodes weighted by power"
+            "mean_residual",
+            "largest |mean| over residues of a column of W_a or W_b, over the largest rms; missing if all are 0",
+            nullable=True,
+        ),
+        _value(
+            "top_share",
+            "of a node's power, at its top frequency; mean over nodes weighted by power; missing if all are 0",
+            nullable=True,
         ),
         _count("num_live_nodes", "nodes with |z_akj| above the threshold at any frequency"),
         _count("num_order_4", "frequencies of absolute order 4"),

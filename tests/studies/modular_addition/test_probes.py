@@ -195,9 +195,17 @@ def test_pairs_are_evaluated_alike_in_pieces(monkeypatch):
 def test_a_network_that_is_not_finite_is_a_row_all_the_same():
     weights = random_weights()
     weights[1, 2, 3] = np.nan
-    frames = frames_of(snapshot_of(weights))
-    assert frames["frequencies"]["dominant_amplitude"].isna().all()
-    assert not frames["networks"]["converged"].any()
+    found = Solutions().rows(snapshot_of(weights))
+    assert found["frequencies"]["dominant_amplitude"] == [None, None, None]
+    assert found["networks"]["converged"] == [False]
+    assert np.isnan(found["networks"]["loss_all"]).all()
+    assert found["networks"]["top_share"] == [None]
+
+
+def test_a_network_of_zeros_has_no_shares_and_the_loss_of_silence():
+    (network,) = frames_of(snapshot_of(np.zeros((3, 7, 4))))["networks"].to_dict("records")
+    assert (network["mean_residual"], network["top_share"], network["num_live_nodes"]) == (None, None, 0)
+    assert network["loss_all"] == pytest.approx(1 - 1 / 7, rel=1e-12)
 
 
 def test_it_measures_before_training_where_the_lr_begins_to_fall_and_at_the_end():

@@ -69,7 +69,7 @@ def test_the_table_is_the_papers_at_one_width_and_decay():
     # one trial for whoever asks for it: the table, the paper, the demo
     ids = {name: {item.trial.trial_id for item in trained_on_sums(name, seeds=2)} for name in STUDY.presets}
     assert ids["table"] < ids["paper"]
-    assert len(ids["demo"] & ids["paper"]) == 2 * (len(DECAYS) + 2)
+    assert len(ids["demo"] & ids["paper"]) == 2 * (len(DECAYS) + 4)  # and 256, 1024, two narrow ones
     assert len(ids["scaling"] & ids["table"]) == 2 * 2  # d = 71 and 127
 
 
