@@ -46,12 +46,12 @@ NETWORKS = Table(
         _value("weight_norm2", "squared 2-norm of all weights"),
         _value(
             "mean_residual",
-            "largest |mean| over residues of a column of W_a or W_b, over the largest rms; missing if all are 0",
+            "largest |mean| over residues of a column of W_a or W_b, over the largest rms; missing if 0",
             nullable=True,
         ),
         _value(
             "top_share",
-            "of a node's power, at its top frequency; mean over nodes weighted by power; missing if all are 0",
+            "of a node's power, at its top frequency; mean over nodes weighted by power; missing if 0",
             nullable=True,
         ),
         _count("num_live_nodes", "nodes with |z_akj| above the threshold at any frequency"),
