@@ -30,6 +30,7 @@ from gradlaw.errors import UsageError
 from gradlaw_studies.modular_addition.fourier import (
     Spectrum,
     Weights,
+    coefficients,
     num_frequencies,
     require_spectrum,
     weights,
@@ -106,10 +107,9 @@ def potentials(z: Spectrum, modulus: int) -> Iterator[Potentials]:
         UsageError: If z does not have the shape of the modulus.
     """
     require_spectrum(z, modulus)
-    # z_{p,-k} = conj(z_pk), and residue d - k stands for -k
-    whole = np.concatenate((z, np.conjugate(z[..., :0:-1, :])), axis=-2)
+    whole = _both_signs(z)
     first, second = whole[..., 0, :, :], np.swapaxes(whole[..., 1, :, :], -1, -2)
-    squared = np.fft.fft(weights(z, modulus)[..., :2, :, :] ** 2, axis=-2) / modulus
+    squared = _both_signs(coefficients(weights(z, modulus)[..., :2, :, :] ** 2))
     for k in range(1, num_frequencies(modulus) + 1):
         nodes = z[..., 2, k, :]
         products = (first * nodes[..., None, :]) @ second
@@ -237,6 +237,11 @@ def accuracy(given: Weights) -> Floats:
     for first, outputs in _outputs(given):
         right += np.sum(np.argmax(outputs, axis=-1) == (first + np.arange(modulus)) % modulus, axis=-1)
     return np.asarray(right / modulus**2)
+
+
+def _both_signs(z: Spectrum) -> Spectrum:
+    """All residues from frequencies 0 .. n: residue d - k stands for -k, and z_{p,-k} = conj(z_pk)."""
+    return np.concatenate((z, np.conjugate(z[..., :0:-1, :])), axis=-2)
 
 
 def _outputs(given: Weights) -> Iterator[tuple[int, Floats]]:
