@@ -46,7 +46,10 @@ def test_a_setting_changes_its_probe_and_nothing_else() -> None:
     ]
     assert (plain.kind, changed.kind) == (PlanKind.CONFIRM, PlanKind.VARIANT)
     assert plain.plan_id != changed.plan_id
-    assert plan("lr=0.1", "noise_scale.small=2").overrides == {"lr": 0.1, "noise_scale.small": 2}
+    assert plan("weight_decay=0.1", "noise_scale.small=2").overrides == {
+        "weight_decay": 0.1,
+        "noise_scale.small": 2,
+    }
 
 
 def test_all_faults_come_at_once() -> None:

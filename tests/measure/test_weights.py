@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -26,6 +27,7 @@ from gradlaw.store.store import Store
 from gradlaw.table import Column
 from gradlaw_analysis import open_store
 from gradlaw_analysis.catalog import Catalog
+from gradlaw_analysis.sql.formats import write_result
 
 DTYPES = ("float32", "float64", "int64", "int32", "uint8", "bool", "complex64", "complex128", "float16")
 
@@ -218,14 +220,19 @@ def test_sql_shows_bytes_short_to_people_and_whole_to_programs(
 ) -> None:
     kept = write(Store.create(tmp_path), range(1), 1000)[trial_id(0)]
     opened = open_store(tmp_path)
-    for file_format in ("table", "markdown"):
-        opened.write_sql("SELECT values FROM weights", file_format=file_format)
-        out = capsys.readouterr().out
-        assert f"{kept[:8].hex()}... (8000 bytes)" in out
-        assert len(out) < 300
-    opened.write_sql("SELECT values FROM weights", file_format="json")
-    assert json.loads(capsys.readouterr().out) == [{"values": kept.hex()}]
-    opened.write_sql("DESCRIBE weights", file_format="csv")
-    assert "values,BLOB" in capsys.readouterr().out
-    (frame,) = opened.sql("SELECT octet_length(values) AS size FROM weights")["size"]
-    assert frame == 8000
+    opened.write_sql("SELECT values, typeof(values) AS kind, octet_length(values) AS size FROM weights")
+    out = capsys.readouterr().out
+    assert [f"{kept[:8].hex()}...", "(8000", "bytes)", "BLOB", "8000"] == out.splitlines()[2].split()
+    rows = pa.table({"values": [kept, b"short", None]})
+    for file_format, shown in (
+        ("markdown", [f"| {kept[:8].hex()}... (8000 bytes) |", f"| {b'short'.hex()} |", "| NULL |"]),
+        ("csv", [kept.hex(), b"short".hex(), ""]),
+    ):
+        write_result(rows.schema, rows.to_batches(), file_format=file_format)
+        assert capsys.readouterr().out.split("\n")[-4:-1] == shown
+    write_result(rows.schema, rows.to_batches(), file_format="json")
+    assert [row["values"] for row in json.loads(capsys.readouterr().out)] == [
+        kept.hex(),
+        b"short".hex(),
+        None,
+    ]
