@@ -88,6 +88,30 @@ def _must_fail(sql: str, test: Statistic, **parameters: Scalar) -> tuple[Control
     )
 
 
+def _planted(
+    sql: str, test: Statistic, parameters: Mapping[str, Scalar], *, found: float, not_found: float
+) -> tuple[Control, ...]:
+    """Effects in the place of what was measured: one that must be found, and one that must not."""
+    holds = Control(
+        name="planted_effect",
+        statement="An effect as claimed, planted in the same networks, must be found.",
+        sql=sql,
+        parameters={**parameters, "planted": found},
+        test=test,
+        expect="supported",
+    )
+    return (
+        holds,
+        replace(
+            holds,
+            name="planted_contrary",
+            statement="An effect contrary to the claim, planted in the same networks, must refute it.",
+            parameters={**parameters, "planted": not_found},
+            expect="refuted",
+        ),
+    )
+
+
 def _solutions(modulus: int) -> tuple[Claim, ...]:
     """What the published table says of one modulus."""
     where: Mapping[str, Scalar] = {**_TRAINED, "modulus": modulus, "width": WIDTH, "weight_decay": DECAY}
@@ -143,20 +167,11 @@ def _decays(modulus: int) -> tuple[Claim, ...]:
             statement=f"At d = {modulus} the mean order of frequencies falls as weight decay rises to 2e-4.",
             source=f"{PAPER}: higher weight decay shifts solutions to lower order",
             sql="decay_trend.sql",
-            parameters={**trend, "backwards": False},
+            parameters={**trend, "planted": 0.0},
             test=FALLING,
             family=f"decay_d{modulus}",
             gate=CONVERGED,
-            controls=(
-                Control(
-                    name="levels_reversed",
-                    statement="The same networks with the levels in reverse must refute it.",
-                    sql="decay_trend.sql",
-                    parameters={**trend, "backwards": True},
-                    test=FALLING,
-                    expect="refuted",
-                ),
-            ),
+            controls=_planted("decay_trend.sql", FALLING, trend, found=-1.0, not_found=1.0),
         ),
         Claim(
             name=f"collapse_d{modulus}",
@@ -188,19 +203,16 @@ _DEPENDENCE = (
         statement="The share of order 4 among orders 4 and 6 rises from d = 23 to 71 to 127.",
         source=TABLE,
         sql="modulus_trend.sql",
-        parameters={"width": WIDTH, "weight_decay": DECAY, "backwards": False},
+        parameters={"width": WIDTH, "weight_decay": DECAY, "planted": 0.0},
         test=RISING,
         family="modulus",
         gate=CONVERGED,
-        controls=(
-            Control(
-                name="levels_reversed",
-                statement="The same networks with the levels in reverse must refute it.",
-                sql="modulus_trend.sql",
-                parameters={"width": WIDTH, "weight_decay": DECAY, "backwards": True},
-                test=RISING,
-                expect="refuted",
-            ),
+        controls=_planted(
+            "modulus_trend.sql",
+            RISING,
+            {"width": WIDTH, "weight_decay": DECAY},
+            found=1.0,
+            not_found=-1.0,
         ),
     ),
     Claim(
@@ -212,15 +224,12 @@ _DEPENDENCE = (
         test=WIDTHLESS,
         family="width",
         gate=CONVERGED,
-        controls=(
-            Control(
-                name="planted_slope",
-                statement="The same orders with 0.3 added for every doubling must refute it.",
-                sql="width_slope.sql",
-                parameters={"weight_decay": DECAY, "smallest": 256, "planted": 0.3},
-                test=WIDTHLESS,
-                expect="refuted",
-            ),
+        controls=_planted(
+            "width_slope.sql",
+            WIDTHLESS,
+            {"weight_decay": DECAY, "smallest": 256},
+            found=0.05,
+            not_found=0.2,
         ),
     ),
 )
@@ -231,28 +240,11 @@ _LAWS = (
         statement="The number of order-6 frequencies grows as the square root of the number of frequencies.",
         source=f"{CONJECTURE}: n6 = 1.148 sqrt(n)",
         sql="six_slope.sql",
-        parameters={"weight_decay": DECAY, "order": 6},
+        parameters={"weight_decay": DECAY, "planted": 0.0},
         test=ROOT,
         family="conjecture",
         gate=OF_FORMULA,
-        controls=(
-            Control(
-                name="law_itself",
-                statement="The law at the same moduli, through the same query and test, must be found.",
-                sql="six_slope.sql",
-                parameters={"weight_decay": DECAY, "order": 0},
-                test=ROOT,
-                expect="supported",
-            ),
-            Control(
-                name="order_four",
-                statement="The number of order-4 frequencies, which are the rest, must not follow it.",
-                sql="six_slope.sql",
-                parameters={"weight_decay": DECAY, "order": 4},
-                test=ROOT,
-                expect="refuted",
-            ),
-        ),
+        controls=_planted("six_slope.sql", ROOT, {"weight_decay": DECAY}, found=0.5, not_found=1.0),
     ),
     Claim(
         name="norm_is_formula",

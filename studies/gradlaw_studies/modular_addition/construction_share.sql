@@ -1,5 +1,5 @@
--- One row: one network; of its factorable frequencies of order 4 or 6 ("total") how many are of a construction's
--- kind ("successes"). $all_frequencies: "total" is all its frequencies, factorable or not.
+-- One row: one network; of its factorable frequencies ("total") how many are of a construction's kind
+-- ("successes"). $all_frequencies: "total" is all its frequencies, factorable or not.
 -- $modulus, $width, $weight_decay: 0 takes any. $moment: 'start' (step 0) or 'end'. $task is a LIKE pattern.
 SELECT
     t.seed,

@@ -1,9 +1,9 @@
--- One row: one network; its mean order over frequencies, at the level of its weight decay, up to $largest.
--- $backwards turns the order of the levels round.
+-- One row: one network; its mean order over frequencies; its level is its weight decay, up to $largest.
+-- $planted, if not 0, puts that many times the level in the place of the order.
 SELECT
     t.seed,
-    (CASE WHEN $backwards THEN -1 ELSE 1 END) * t.weight_decay AS level,
-    avg(f.order_absolute) AS value
+    t.weight_decay AS level,
+    CASE WHEN $planted = 0 THEN avg(f.order_absolute) ELSE $planted * t.weight_decay END AS value
 FROM frequencies AS f
 JOIN trials AS t USING (trial_id)
 WHERE f.step = t.steps

@@ -1,9 +1,10 @@
--- One row: one network; the share of order 4 among its frequencies of order 4 or 6, at the level of its modulus.
--- $backwards turns the order of the levels round.
+-- One row: one network; the share of order 4 among its frequencies of order 4 or 6; its level is its modulus.
+-- $planted, if not 0, puts that many times the level in the place of the share.
 SELECT
     t.seed,
-    (CASE WHEN $backwards THEN -1 ELSE 1 END) * t.modulus AS level,
-    n.num_order_4 / (n.num_order_4 + n.num_order_6) AS value
+    t.modulus AS level,
+    CASE WHEN $planted = 0 THEN n.num_order_4 / (n.num_order_4 + n.num_order_6) ELSE $planted * t.modulus END
+        AS value
 FROM networks AS n
 JOIN trials AS t USING (trial_id)
 WHERE n.step = t.steps

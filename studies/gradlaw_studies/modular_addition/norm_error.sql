@@ -1,4 +1,4 @@
--- One row: one network; how far its squared norm is from the conjecture's, |norm^2 / formula - 1|, in code scale.
+-- One row: one network; how far its squared norm is from the conjecture's: |norm^2 / formula - 1|, code scale.
 -- With n4 and n6 frequencies of order 4 and 6 the formula is
 -- (2d)^(-2/3) (6 d (4^(1/3) n4 + 6^(1/3) n6) + 6^(1/3) d n4 / n6).
 -- $order_six_everywhere takes the formula of a network with order 6 at each of those frequencies instead.
@@ -22,7 +22,7 @@ SELECT
     seed,
     abs(
         norm2
-        / ((2 * d) ** (-2 / 3) * (6 * d * (4 ** (1 / 3) * n4 + 6 ** (1 / 3) * n6) + 6 ** (1 / 3) * d * n4 / n6))
+        / ((2 * d) ** (-2 / 3) * d * (6 * (4 ** (1 / 3) * n4 + 6 ** (1 / 3) * n6) + 6 ** (1 / 3) * n4 / n6))
         - 1
     ) AS value
 FROM counted

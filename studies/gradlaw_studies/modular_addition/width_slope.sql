@@ -1,10 +1,10 @@
 -- One row: one network; its mean order over frequencies against log2 of its width; a series is a modulus.
--- $planted is added for every doubling of the width.
+-- $planted, if not 0, puts that much for every doubling of the width in the place of the order.
 SELECT
     t.seed,
     t.modulus AS series,
     log2(t.width) AS x,
-    avg(f.order_absolute) + $planted * log2(t.width) AS y
+    CASE WHEN $planted = 0 THEN avg(f.order_absolute) ELSE $planted * log2(t.width) END AS y
 FROM frequencies AS f
 JOIN trials AS t USING (trial_id)
 WHERE f.step = t.steps
