@@ -2,21 +2,20 @@
 
 Four paths, each of which :data:`PATH_KINDS` names and :func:`connecting_path` measures:
 
-- "factor": the connectivity theorem of Tian, arXiv 2410.01779. If z meets every condition on the potentials
-and
-  y has r_kkk = 1 at all k, then y * z meets them too, whatever else y holds, since r(y * z) = r(y) r(z). So
-  y may be led to the neutral element while r_kkk(y) stays 1, which leads y * z, of order m times that of z,
-  to z. Here y's m nodes have the product z_a z_b z_c = 1/m at each frequency, and node 1 takes over: its
-  product becomes (1-t)/m + t and the others' (1-t)/m, each row by the cube root. A frequency's norm is in
-  proportion to the sum of the 2/3rd powers of these products, concave on the simplex and largest at its
-  centre, where the path starts: it falls all the way, from m^(1/3) |z|^2 to |z|^2.
-- "balance": every node scaled from what it is to its least norm, at a constant rate of the scales'
-logarithms.
-  The function is the same; the norm is convex along the path and least at its end, so it falls all the way.
+- "factor": the connectivity theorem of Tian, arXiv 2410.01779. If each potential of z meets its condition
+  and y has r_kkk = 1 at all k, then y * z meets them too, whatever else y holds, since r(y * z) = r(y)
+  r(z). So y may be led to the neutral element while r_kkk(y) stays 1, which leads y * z, of order m times
+  that of z, to z. Here y's m nodes have the product z_a z_b z_c = 1/m at each frequency, and node 1 takes
+  over: its product becomes (1-t)/m + t and the others' (1-t)/m, each row by the cube root. If y's nodes
+  have equal moduli, a frequency's norm is in proportion to the sum of the 2/3rd powers of these products,
+  concave on the simplex and largest at its centre, where the path starts: it falls all the way, from
+  m^(1/3) |z|^2 to |z|^2 where all rows have the modulus m^(-1/3).
+- "balance": every node scaled from what it is to its least norm, at a constant rate in log scale. The
+  function is the same; the norm is convex along the path and least at its end, so it falls all the way.
 - "blend": any two solutions side by side, (1-t)^(1/3) z + t^(1/3) z'. Potentials are additive and the
-conditions
-  affine, so the loss is zero. The norm, (1-t)^(2/3) |z|^2 + t^(2/3) |z'|^2, is concave: it rises first, also
-  towards a solution of lower norm. Zero loss connects all solutions; descent of the norm does not follow.
+  conditions affine, so the loss is zero. The norm, (1-t)^(2/3) |z|^2 + t^(2/3) |z'|^2, is concave: it
+  rises first, also towards a solution of lower norm. Zero loss connects all solutions; a falling norm
+  does not.
 - "straight": the same two, interpolated weight by weight. The control: its loss is not zero.
 """
 
@@ -73,7 +72,8 @@ def factor_path(factor: Spectrum, solution: Spectrum, modulus: int) -> Path:
     """From ``factor`` * ``solution`` to ``solution``, up to phases of the factor's first node.
 
     Args:
-        factor: y, whose m nodes have z_a z_b z_c = 1/m at every frequency 1 .. n; shape [3, n+1, m].
+        factor: y, whose m nodes have z_a z_b z_c = 1/m at every frequency 1 .. n; shape [3, n+1, m]. The norm
+            falls if they also have equal moduli.
         solution: z, zero in W_a and W_b at frequency 0; shape [3, n+1, q]. For the loss to stay zero each
         of its
             potentials must meet its condition by itself, as z_F6's and z_M's do; z_F4/6 meets one by a sum.

@@ -133,3 +133,13 @@ def test_paths_refuse_what_they_cannot_be():
         connecting_path("blend", 7, num_positions=1)
     with pytest.raises(ConfigurationError, match="modulus: got 4"):
         connecting_path("blend", 4)
+
+
+def test_a_factor_of_unequal_moduli_keeps_the_loss_but_not_the_fall():
+    """The premise of the falling norm: here the node that takes over is the one of the larger norm."""
+    factor = every_frequency(z_syn() / np.cbrt(3), 7)
+    factor[0, :, 0] *= 3
+    factor[1, :, 0] /= 3
+    found = measure_path(factor_path(factor, spectrum(order_six(7)), 7), POSITIONS)
+    assert found.loss.max() < 1e-20
+    assert found.norm2[-1] > found.norm2[0]
