@@ -186,7 +186,7 @@ def _train(
 ) -> Trained:
     """Trains every arm at every seed as one pack, in float64 unless told otherwise.
 
-    An arm's "steps" are its own length.
+    An arm's "steps" are its own length; a recorder may be given.
     """
     own = {field.name for field in fields(Training)}
     chosen = {"steps": 20, "dtype": "float64", "probes": (Weights(),)}
@@ -195,8 +195,8 @@ def _train(
     training = Training(task=task, rule=rule or SGD(), schedule=schedule or Constant(), **chosen)
     members = tuple(_member(training, values, seed) for seed in seeds for values in arms)
     pack = Pack(pack_id="pack", study="study", program=training, members=members)
-    recorder = MemoryRecorder()
     run_settings = {name: value for name, value in settings.items() if name not in own}
+    recorder = run_settings.pop("recorder", None) or MemoryRecorder()
     return _finish(run_pack(pack, recorder, **run_settings), recorder)
 
 

@@ -71,6 +71,9 @@ def run(
     explore: Annotated[bool, typer.Option(help="Seeds of a range apart; decides nothing.")] = False,
     retry_failed: Annotated[bool, typer.Option(help="Try again what failed for good.")] = False,
     time_limit_s: Annotated[float | None, typer.Option(help="Seconds a pack may take.")] = None,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(help="Between checkpoints of a pack; inf: none.")
+    ] = 5.0,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and stop.")] = False,
 ) -> None:
     """Run what a preset of a study, or a sweep, still lacks in the store."""
@@ -88,6 +91,7 @@ def run(
         compile=compile_,
         retry_failed=retry_failed,
         time_limit_s=time_limit_s,
+        checkpoint_s=60.0 * checkpoint_minutes,
     )
     if dry_run:
         for line in describe_plan(

@@ -21,6 +21,7 @@ from gradlaw.pack import Compile, Pack
 from gradlaw.pending import Index, changed_source, failed_attempts, missing_packs, planned_trials
 from gradlaw.planned import Planned, plan_study
 from gradlaw.recorded import record_plan
+from gradlaw.store.checkpoints import sweep_checkpoints
 from gradlaw.store.store import Store
 from gradlaw.tally import RunProgress, Tally
 from gradlaw.trial import FINAL, MAX_ATTEMPTS, State
@@ -68,6 +69,7 @@ class RunOptions:
         compile: "always", "never", or "auto": where the work left pays for it.
         flush_s: Seconds between live parts, > 0.
         time_limit_s: Seconds a pack may take, or None.
+        checkpoint_s: Seconds between checkpoints of a pack, > 0, at ends of segments; infinite: none.
         retry_failed: Whether trials that failed for good are tried again.
         on_progress: Called at every launch and every report.
         say: Called with lines worth reading.
@@ -80,6 +82,7 @@ class RunOptions:
     compile: Compile = "auto"
     flush_s: float = 10.0
     time_limit_s: float | None = None
+    checkpoint_s: float = 300.0
     retry_failed: bool = False
     on_progress: OnProgress | None = None
     say: Say | None = None
@@ -88,7 +91,8 @@ class RunOptions:
         """What is impossible, a line a fault."""
         faults = [
             f"{name}: got {value}, allowed > 0"
-            for name, value in (("flush_s", self.flush_s), ("time_limit_s", self.time_limit_s))
+            for name in ("flush_s", "time_limit_s", "checkpoint_s")
+            for value in (getattr(self, name),)
             if value is not None and not value > 0
         ]
         if self.width is not None and self.width < 1:
@@ -167,6 +171,7 @@ class _Orders(Sequence[Order]):
             alike=self._alike[id(pack.program)],
             flush_s=self._options.flush_s,
             time_limit_s=self._options.time_limit_s,
+            checkpoint_s=self._options.checkpoint_s,
             attempts=failed_attempts(pack.members, self._index),
         )
 
@@ -186,6 +191,7 @@ class _Run:
         index = self._index()
         record_plan(self._store, self._planned, index)
         self._commit_skipped(index)
+        sweep_checkpoints(self._store.files, index)
         retry_failed = self._options.retry_failed
         pending = missing_packs(self._plan, index, retry_failed=retry_failed)
         self._tell(pending, index)

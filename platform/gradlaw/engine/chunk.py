@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from gradlaw.ending import Direction
+from gradlaw.engine.checkpoint import Part
 from gradlaw.engine.clock import Clock
 from gradlaw.engine.compiled import Flattened
 from gradlaw.engine.functions import Functions, explain_vmap
@@ -79,8 +80,8 @@ class Chunk:
                 self._drain()
                 yield self.step
         self._drain()
-        if self._functions.step.captured:  # the next chunk's steps write where these tensors lie
-            self._moving = [tensor.clone() for tensor in self._moving]
+        captured = self._functions.step.captured  # then the next chunk's steps write where these tensors lie
+        self._moving = [_in_order(tensor, copy=captured) for tensor in self._moving]
 
     def ended(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Step and :class:`Ending` (RUNNING and NONE where none yet) and latest loss of each member."""
@@ -110,6 +111,10 @@ class Chunk:
             probes = [probe for probe in due if probe not in measured]
             self._measure(step, member, probes, at_end=True)
         self._drain()
+
+    def part(self) -> Part:
+        """What a checkpoint keeps of it; after a segment, when no row waits."""
+        return Part(tuple(member.trial.trial_id for member in self.members), self._moving)
 
     def stack(self) -> Stack:
         """The members' tensors now."""
@@ -199,6 +204,14 @@ class Chunk:
         ended_at, ending, _ = self.ended()
         kept = np.isin(ending, [int(Ending.REACHED_TARGET), int(Ending.STOPPED)])
         self._pending.drain(np.where(kept, ended_at + 1, ended_at), self.step)
+
+
+def _in_order(tensor: Tensor, *, copy: bool) -> Tensor:
+    """The tensor as one read from a checkpoint lies in memory: by its strides kernels are chosen."""
+    in_order = tensor.stride() == torch.empty(tensor.shape, device="meta").stride()
+    if in_order and tensor.storage_offset() == 0 and not copy:
+        return tensor
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def snapshot_of(task: Task, stack: Stack, member: Member, place: int, step: int) -> Snapshot:

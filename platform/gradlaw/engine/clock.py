@@ -1,7 +1,8 @@
-"""When to flush and when to stop."""
+"""When to flush, when to keep a checkpoint and when to stop."""
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -13,13 +14,15 @@ class Clock:
     Attributes:
         flush_s: Seconds between flushes.
         time_limit_s: Seconds after which the pack stops, or None.
+        checkpoint_s: Seconds between the end of one checkpoint and the next.
     """
 
     flush_s: float
     time_limit_s: float | None
+    checkpoint_s: float = math.inf
 
     def __post_init__(self) -> None:
-        self._started = self._flushed = time.monotonic()
+        self._started = self._flushed = self._kept = time.monotonic()
 
     def flush_due(self) -> bool:
         """True once every ``flush_s``."""
@@ -28,6 +31,14 @@ class Clock:
         if due:
             self._flushed = now
         return due
+
+    def checkpoint_due(self) -> bool:
+        """True from ``checkpoint_s`` after the last :meth:`kept` on."""
+        return time.monotonic() - self._kept >= self.checkpoint_s
+
+    def kept(self) -> None:
+        """A checkpoint was kept."""
+        self._kept = time.monotonic()
 
     def over(self) -> bool:
         """Whether the time limit has passed."""

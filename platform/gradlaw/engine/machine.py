@@ -5,6 +5,8 @@ How, that is in which mode and how wide, is chosen in :mod:`gradlaw.engine.choic
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ from gradlaw.engine.functions import Functions
 from gradlaw.engine.identity import program_key, program_kinds
 from gradlaw.engine.members import Stack, Starts
 from gradlaw.engine.memory import is_out_of_memory
-from gradlaw.engine.results import Execution
+from gradlaw.engine.results import Execution, Mode
 from gradlaw.engine.step import TrialProgram
 
 _PAYS_BYTES = 1e11
@@ -33,12 +35,30 @@ class Machine:
         program: Of one trial.
         execution: How to run it.
         starts: The members before step 0.
+        modes: How each width was run before a checkpoint: it is run likewise.
+
+    Attributes:
+        bytes_made: By a member's step, at the first width compiled; 0: none was.
     """
 
-    def __init__(self, program: TrialProgram, execution: Execution, starts: Starts) -> None:
+    def __init__(
+        self,
+        program: TrialProgram,
+        execution: Execution,
+        starts: Starts,
+        *,
+        modes: Mapping[int, Mode] | None = None,
+        bytes_made: int = 0,
+    ) -> None:
         self.program, self.execution, self.starts = program, execution, starts
+        self.bytes_made = bytes_made
         self._functions: dict[int, Functions] = {}
-        self._bytes_made = 0
+        self._modes = dict(modes or {})
+
+    @property
+    def modes(self) -> dict[int, Mode]:
+        """How each width was run so far."""
+        return self._modes | {width: functions.mode for width, functions in self._functions.items()}
 
     def functions(self, stacked: Stack) -> Functions:
         """For batches like this one."""
@@ -47,8 +67,9 @@ class Machine:
         return self._functions[stacked.width]
 
     def _made(self, stacked: Stack) -> Functions:
-        if self.execution.mode != "compiled":
-            return Functions(self.program, self.execution.mode, stacked)
+        mode = self._modes.get(stacked.width, self.execution.mode)
+        if mode != "compiled":
+            return Functions(self.program, mode, stacked)
         try:
             return self._compiled(stacked)
         except Exception as error:
@@ -69,7 +90,8 @@ class Machine:
                 while len(_COMPILED) >= _NUM_COMPILED:
                     del _COMPILED[next(iter(_COMPILED))]
                 _COMPILED[at] = held
-        functions, self._bytes_made = held
+        functions, bytes_made = held
+        self.bytes_made = self.bytes_made or bytes_made
         return functions
 
     def narrowed(self, width: int, num_members: int, steps: int) -> int:
@@ -77,8 +99,8 @@ class Machine:
         narrow = width
         while narrow // 2 >= max(2, num_members):
             narrow //= 2
-        anew = self.execution.mode == "compiled" and narrow not in self._functions
-        saved = self._bytes_made * (width - narrow) * steps
+        anew = self.execution.mode == "compiled" and narrow not in self.modes
+        saved = self.bytes_made * (width - narrow) * steps
         return width if anew and saved < _PAYS_BYTES else narrow
 
 

@@ -5,6 +5,7 @@ Every member ends with a :class:`TrialResult`. An exception of a task, rule or p
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import replace
@@ -12,10 +13,21 @@ from typing import NamedTuple
 
 import torch
 
+from gradlaw.engine.checkpoint import (
+    Checkpoints,
+    Document,
+    Point,
+    Reached,
+    identity,
+    read,
+    refusal,
+    written,
+)
 from gradlaw.engine.choice import Choice, narrower
 from gradlaw.engine.clock import Clock
+from gradlaw.engine.machine import Machine
 from gradlaw.engine.measure import measure
-from gradlaw.engine.members import DTYPES, stack_splits
+from gradlaw.engine.members import DTYPES, Starts, stack_splits
 from gradlaw.engine.memory import first_line, is_out_of_memory
 from gradlaw.engine.recorder import Recorder
 from gradlaw.engine.results import Execution, Progress, Run, TrialResult, ended
@@ -40,6 +52,7 @@ def run_pack(
     width: int | None = None,
     compile: Compile = "auto",  # noqa: A002 - as in torch
     alike: int = 1,
+    checkpoints: Checkpoints | None = None,
 ) -> Run:
     """Runs all members of a pack.
 
@@ -54,6 +67,7 @@ def run_pack(
             the width is 1.
         compile: "always", "never", or "auto": where the work left pays for it.
         alike: Packs of one run with the program of this one: what is compiled here serves them too.
+        checkpoints: Keeps checkpoints of a training, and may have one to go on from; None: there are none.
 
     Yields:
         Progress, at least every flush, after the recorder was flushed.
@@ -65,18 +79,15 @@ def run_pack(
         ConfigurationError: If the program cannot run as declared; and whatever a task, rule or probe
             raises, but lack of memory, for which batches are halved down to ``out_of_memory``.
     """
-    clock = Clock(flush_s, time_limit_s)
+    clock = Clock(flush_s, time_limit_s, checkpoints.every_s if checkpoints else math.inf)
     if isinstance(pack.program, Measurement):
         return (yield from measure(pack.program, pack.members, recorder, clock))
     if pack.program is None:
         raise ConfigurationError([f"pack {pack.pack_id}: got no program; allowed: a training or measurement"])
     if not pack.members:
         return ()
-    return (
-        yield from _train(
-            pack.program, pack.members, _Setting(recorder, clock, device, width, compile, alike)
-        )
-    )
+    setting = _Setting(recorder, clock, device, width, compile, alike, checkpoints)
+    return (yield from _Waves(pack, pack.program, setting).run())
 
 
 class _Setting(NamedTuple):
@@ -86,47 +97,109 @@ class _Setting(NamedTuple):
     width: int | None
     compile: Compile
     alike: int
+    checkpoints: Checkpoints | None
 
 
-def _train(training: Training, members: Sequence[Member], setting: _Setting) -> Run:
-    recorder, clock = setting.recorder, setting.clock
-    program = program_of(training, members, setting.device)
-    sink = Sink(recorder, metrics_table(training), training.log_every, {})
-    machine = Choice(
-        program=program,
-        members=members,
-        device=setting.device,
-        width=setting.width,
-        compile=setting.compile,
-        alike=setting.alike,
-        time_limit_s=clock.time_limit_s,
-    ).machine()
-    results: list[TrialResult] = []
-    at_once = len(members) if training.halving else machine.execution.width
-    while len(results) < len(members):
-        waiting = members[len(results) :]
-        if clock.over():
-            reason = "time limit reached before it began"
-            results += [ended(member, State.TIMED_OUT, reason) for member in waiting]
-            break
-        started, width = time.monotonic(), machine.execution.width
+class _Waves:
+    """The members of a pack that trains, in waves of as many as are in memory at once."""
+
+    def __init__(self, pack: Pack, training: Training, setting: _Setting) -> None:
+        self._pack, self._training, self._setting = pack, training, setting
+        self._program = program_of(training, pack.members, setting.device)
+        self._sink = Sink(setting.recorder, metrics_table(training), training.log_every, {})
+        self._results: list[TrialResult] = []
+        self._point: Point | None = None
+        self._machine = self._resumed() or self._chosen()
+
+    def run(self) -> Run:
+        members, recorder, clock = self._pack.members, self._setting.recorder, self._setting.clock
+        while len(self._results) < len(members):
+            waiting = members[len(self._results) :]
+            if clock.over():
+                reason = "time limit reached before it began"
+                self._results += [ended(member, State.TIMED_OUT, reason) for member in waiting]
+                break
+            yield from self._wave(waiting)
+            recorder.flush()
+            if len(self._results) < len(members) and clock.checkpoint_due():
+                self._keep(None)
+            yield _progress(len(self._results), members)
+        return tuple(self._results)
+
+    def _wave(self, waiting: Sequence[Member]) -> Generator[Progress, None, None]:
+        """The next members, at least some of them; or none, and then a narrower machine."""
+        started, machine = time.monotonic(), self._machine
+        width = machine.execution.width
+        at_once = len(waiting) if self._training.halving else width
+        done = len(self._results)
         try:
             # held by no name, so that what did not fit is freed before the next try
-            results += yield from _reported(
-                Wave(waiting[:at_once], len(results), machine, sink).run(clock),
-                recorder,
-                _progress(len(results), members),
+            self._results += yield from _reported(
+                Wave(waiting[:at_once], done, machine, self._sink, self._taken_point()).run(
+                    self._setting.clock, self._keep
+                ),
+                self._setting.recorder,
+                _progress(done, self._pack.members),
             )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             if width == 1:
-                results += _lost(waiting[:at_once], error, time.monotonic() - started, machine.execution)
-            machine = narrower(machine, max(1, width // 2))
-            at_once = len(members) if training.halving else machine.execution.width
-        recorder.flush()
-        yield _progress(len(results), members)
-    return tuple(results)
+                lost_s = time.monotonic() - started
+                self._results += _lost(waiting[:at_once], error, lost_s, machine.execution)
+            self._machine = narrower(machine, max(1, width // 2))
+
+    def _chosen(self) -> Machine:
+        setting = self._setting
+        return Choice(
+            program=self._program,
+            members=self._pack.members,
+            device=setting.device,
+            width=setting.width,
+            compile=setting.compile,
+            alike=setting.alike,
+            time_limit_s=setting.clock.time_limit_s,
+        ).machine()
+
+    def _resumed(self) -> Machine | None:
+        """The machine of a checkpoint to go on from, with what else it holds; None if there is none."""
+        checkpoints = self._setting.checkpoints
+        if checkpoints is None:
+            return None
+        found = checkpoints.find(lambda document: refusal(self._identity(), document))
+        if found is None:
+            return None
+        reached = read(*found)
+        self._results, self._point = list(reached.results), reached.point
+        self._sink.recorded.update(reached.recorded)
+        starts = Starts(self._program, self._pack.members, self._setting.device)
+        return Machine(
+            self._program, reached.execution, starts, modes=reached.modes, bytes_made=reached.bytes_made
+        )
+
+    def _taken_point(self) -> Point | None:
+        """Where to go on, once: its tensors are let go."""
+        point, self._point = self._point, None
+        return point
+
+    def _keep(self, point: Point | None) -> None:
+        """Keeps a checkpoint: between two segments at a point of a wave, or between two waves."""
+        checkpoints, machine = self._setting.checkpoints, self._machine
+        assert checkpoints is not None
+        reached = Reached(
+            results=self._results,
+            execution=machine.execution,
+            modes=machine.modes,
+            bytes_made=machine.bytes_made,
+            recorded=self._sink.recorded,
+            point=point,
+        )
+        checkpoints.keep(*written(reached, self._identity()))
+        self._setting.clock.kept()
+
+    def _identity(self) -> Document:
+        setting = self._setting
+        return identity(self._pack, device=setting.device, width=setting.width, compile=setting.compile)
 
 
 def _progress(num_ended: int, members: Sequence[Member]) -> Progress:

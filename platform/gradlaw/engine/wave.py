@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
 import numpy as np
+import torch
 
+from gradlaw.engine.checkpoint import Point, restacked
 from gradlaw.engine.chunk import Chunk, reason_of
 from gradlaw.engine.clock import Clock
 from gradlaw.engine.machine import Machine
@@ -39,34 +41,55 @@ class Wave:
         first: Place of the first one in the pack.
         machine: Runs their steps.
         sink: Takes their rows.
+        point: Where to go on; None: from the start.
     """
 
-    def __init__(self, members: Sequence[Member], first: int, machine: Machine, sink: Sink) -> None:
+    def __init__(
+        self, members: Sequence[Member], first: int, machine: Machine, sink: Sink, point: Point | None = None
+    ) -> None:
         self._machine, self._sink = machine, sink
         self._training = machine.program.training
-        self._width = machine.execution.width
-        self._results: dict[str, TrialResult] = {}
-        self._wall_s: dict[str, float] = {}
-        self._steps_ended = 0
         self._order = [member.trial.trial_id for member in members]
-        parts = _parts(range(len(members)), self._width)
-        self._chunks = [
-            self._chunk(
-                [members[place] for place in part],
-                machine.starts.stack(first + part[0], len(part), self._width),
-                0,
-            )
-            for part in parts
-        ]
+        self._first = point.step + 1 if point else 0
+        self._width = point.width if point else machine.execution.width
+        self._results = dict(point.results) if point else {}
+        self._wall_s = dict(point.wall_s) if point else {}
+        self._steps_ended = sum(result.steps_done for result in self._results.values())
+        self._chunks = self._resumed(members, point) if point else self._started(members, first)
         machine.starts.forget()
 
-    def run(self, clock: Clock) -> Generator[tuple[int, int], None, list[TrialResult]]:
+    def _started(self, members: Sequence[Member], first: int) -> list[Chunk]:
+        starts, width = self._machine.starts, self._width
+        return [
+            self._chunk(
+                [members[place] for place in part], starts.stack(first + part[0], len(part), width), 0
+            )
+            for part in _parts(range(len(members)), width)
+        ]
+
+    def _resumed(self, members: Sequence[Member], point: Point) -> list[Chunk]:
+        by_id = {member.trial.trial_id: member for member in members}
+        device = torch.device(self._machine.execution.device)
+        chunks = []
+        for part in point.parts:
+            own = [by_id[trial_id] for trial_id in part.trial_ids]
+            stacked = restacked(self._machine.program, own, part, device)
+            chunks.append(self._chunk(own, stacked, point.step))
+        return chunks
+
+    def run(
+        self, clock: Clock, keep: Callable[[Point], None]
+    ) -> Generator[tuple[int, int], None, list[TrialResult]]:
         """Trains every member to its end, or to the time limit.
+
+        Args:
+            clock: Says when a flush or a checkpoint is due.
+            keep: Takes a checkpoint.
 
         Yields:
             Trials ended and trial-steps done, whenever a flush is due.
         """
-        first = 0
+        first = self._first
         while self._chunks:
             last = self._look(first)
             started = time.monotonic()
@@ -83,7 +106,13 @@ class Wave:
                 break
             self._close_ranks(last)
             first = last + 1
+            if self._chunks and clock.checkpoint_due():
+                keep(self._point(last))
         return [self._results[trial_id] for trial_id in self._order]
+
+    def _point(self, step: int) -> Point:
+        parts = [chunk.part() for chunk in self._chunks]
+        return Point(step, self._width, self._results, self._wall_s, parts)
 
     def _look(self, first: int) -> int:
         """The last step of the segment: where a trial ends, where a budget is cut, and every so often."""

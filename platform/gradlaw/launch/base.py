@@ -25,6 +25,7 @@ class Order:
         flush_s: Seconds between live parts, > 0.
         time_limit_s: Seconds after which unfinished trials are timed out, at the next step or measurement,
             or None.
+        checkpoint_s: Seconds between checkpoints, > 0, at ends of segments; infinite: none are kept.
         attempts: Failed attempts so far, by trial id, where there are any.
     """
 
@@ -37,6 +38,7 @@ class Order:
     alike: int = 1
     flush_s: float = 10.0
     time_limit_s: float | None = None
+    checkpoint_s: float = 300.0
     attempts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -51,7 +53,8 @@ class Report:
         states: Number of trials by final state, once the pack is committed; empty before.
         finished: Whether the pack is committed.
         error: The cause where the pack failed; "" otherwise.
-        note: Why the pack ran otherwise than it might have: not compiled, or one trial at a time; else "".
+        note: Why the pack ran otherwise than it might have: not compiled, one trial at a time, on from a
+            checkpoint or without one that is there; else "".
         lost: Whether the failure may not be in the store, because the worker died or could not begin.
     """
 

@@ -11,9 +11,11 @@ import torch
 
 from gradlaw import provenance
 from gradlaw.engine.results import TrialResult
+from gradlaw.engine.rows import metrics_table
 from gradlaw.engine.run import run_pack
 from gradlaw.launch.base import Order, Report
-from gradlaw.pack import Pack, probe_digests, program_source, program_tables
+from gradlaw.pack import Pack, Training, probe_digests, program_source, program_tables
+from gradlaw.store.checkpoints import PackCheckpoints, clear_checkpoints
 from gradlaw.store.store import Store
 from gradlaw.store.trials import TrialRow
 from gradlaw.store.writer import PackWriter
@@ -35,13 +37,14 @@ def work(order: Order) -> Iterator[Report]:
     started_at = provenance.utc_now()
     with open_writer(store, pack) as writer:
         try:
-            results = yield from _train(order, writer)
+            results = yield from _train(order, store, writer)
         except Exception as error:
             writer.abandon()
             failure = f"{type(error).__name__}: {error}"
             commit_unrun(store, pack, dict.fromkeys(_ids(pack), failure), State.ERROR, order.attempts)
             raise
         writer.commit(trial_rows(pack, results, attempts=order.attempts, started_at=started_at))
+    clear_checkpoints(store.files, pack.pack_id)
     states = Counter(str(result.state) for result in results)
     steps = sum(result.steps_done for result in results)
     notes = sorted({result.execution.reason for result in results if result.execution} - {""})
@@ -101,27 +104,37 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())[:1000]
 
 
-def _train(order: Order, writer: PackWriter) -> Generator[Report, None, tuple[TrialResult, ...]]:
+def _train(
+    order: Order, store: Store, writer: PackWriter
+) -> Generator[Report, None, tuple[TrialResult, ...]]:
     """Runs the pack, handing on the engine's progress, and returns its results."""
-    runner = run_pack(
-        order.pack,
-        writer,
-        device=order.device,
-        flush_s=order.flush_s,
-        time_limit_s=order.time_limit_s,
-        width=order.width,
-        compile=order.compile,
-        alike=order.alike,
-    )
-    while True:
-        try:
-            progress = next(runner)
-        except StopIteration as end:
-            results: tuple[TrialResult, ...] = end.value
-            return results
-        yield Report(
-            pack_id=order.pack.pack_id, trials_done=progress.trials_done, steps_done=progress.steps_done
+    program = order.pack.program
+    tables = (*program_tables(program), metrics_table(program)) if isinstance(program, Training) else ()
+    with PackCheckpoints(store.files, writer, tables, every_s=order.checkpoint_s) as checkpoints:
+        runner = run_pack(
+            order.pack,
+            checkpoints if isinstance(program, Training) else writer,
+            device=order.device,
+            flush_s=order.flush_s,
+            time_limit_s=order.time_limit_s,
+            width=order.width,
+            compile=order.compile,
+            alike=order.alike,
+            checkpoints=checkpoints,
         )
+        while True:
+            try:
+                progress = next(runner)
+            except StopIteration as end:
+                results: tuple[TrialResult, ...] = end.value
+                return results
+            yield Report(
+                pack_id=order.pack.pack_id,
+                trials_done=progress.trials_done,
+                steps_done=progress.steps_done,
+                note="; ".join(checkpoints.notes),
+            )
+            checkpoints.notes.clear()
 
 
 def trial_rows(

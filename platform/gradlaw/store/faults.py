@@ -15,6 +15,8 @@ from typing import Literal
 
 Point = Literal[
     "flush",
+    "checkpoint_before_manifest",
+    "checkpoint_after_manifest",
     "between_files",
     "before_commit",
     "after_commit",

@@ -7,6 +7,9 @@ schemas/<trials|metrics>/<column>.json           a column of a table that grows 
 trials/study=<study>/<pack>-<attempt>.parquet    the commit of that pack, written last
 _attempts/<pack>-<attempt>.json                  reserves the number of an attempt
 _live/<pack>-<attempt>-<firststep>-<n>.parquet   metrics of a pack that runs
+_checkpoints/<pack>-<attempt>-<n>.json           a checkpoint of a pack that runs, written last
+_checkpoints/<pack>-<attempt>-<n>.safetensors    its tensors
+_checkpoints/<pack>-<attempt>-<n>-<table>.parquet  rows since the one before
 _generations/<n>.json                            a compaction, written last
 _generations/<n>/<token>-<part>-<table>.parquet  its files
 plans/<plan_id>.parquet                          what one run asked for
@@ -25,7 +28,7 @@ from gradlaw.errors import UsageError
 STORE = "store.json"
 TRIALS, METRICS = "trials", "metrics"
 ATTEMPTS, LIVE, GENERATIONS, PLANS, SCHEMAS = "_attempts", "_live", "_generations", "plans", "schemas"
-LOCKS, VERDICTS = "locks", "verdicts"
+LOCKS, VERDICTS, CHECKPOINTS = "locks", "verdicts", "_checkpoints"
 METRICS_LIVE = "metrics_live"
 RESERVED = frozenset({PLANS, LOCKS, VERDICTS, SCHEMAS, METRICS_LIVE})
 """Folders that hold documents, not rows, and the view of live parts; no table may have such a name."""
@@ -35,6 +38,7 @@ PACK = r"[A-Za-z0-9_]+"
 PLAN = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
 _DATA = re.compile(rf"({NAME})/study=({NAME})/({PACK})-(\d+)\.parquet")
 _LIVE = re.compile(rf"{LIVE}/({PACK})-(\d+)-\d+-\d+\.parquet")
+_CHECKPOINT = re.compile(rf"{CHECKPOINTS}/({PACK})-(\d+)-(\d+)(\.json|\.safetensors|-{NAME}\.parquet)")
 _MANIFEST = re.compile(rf"{GENERATIONS}/(\d+)\.json")
 
 
@@ -88,6 +92,25 @@ def parse_live(key: str) -> PackKey | None:
     """Whose live part a key is, or None."""
     match = _LIVE.fullmatch(key)
     return PackKey(match[1], int(match[2])) if match else None
+
+
+class CheckpointKey(NamedTuple):
+    """What the key of a checkpoint's file says: ``number`` counts within the attempt."""
+
+    pack: PackKey
+    number: int
+    ending: str
+
+
+def checkpoint(pack: PackKey, number: int, ending: str) -> str:
+    """Key of a checkpoint's file: ".json", ".safetensors" or "-<table>.parquet"."""
+    return f"{CHECKPOINTS}/{pack.pack_id}-{pack.attempt}-{number}{ending}"
+
+
+def parse_checkpoint(key: str) -> CheckpointKey | None:
+    """Which checkpoint's file a key is, or None."""
+    match = _CHECKPOINT.fullmatch(key)
+    return CheckpointKey(PackKey(match[1], int(match[2])), int(match[3]), match[4]) if match else None
 
 
 def manifest(generation: int) -> str:

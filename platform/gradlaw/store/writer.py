@@ -80,7 +80,7 @@ class PackWriter:
         self._files = files
         self._registered = hyperparameter_columns(hyperparameters or {})
         register_columns(files, paths.TRIALS, self._registered)
-        self._tables: dict[str, _TableWriter] = {}
+        self._tables: dict[str, TableWriter] = {}
         self.pack = reserve_attempt(files, pack_id)
         for table in tables:
             self._writer(table)
@@ -108,12 +108,13 @@ class PackWriter:
         if table.name == paths.METRICS:
             self._live.append(rows)
 
-    def copy(self, table: Table, rows: pa.Table) -> None:
-        """Adds rows of another attempt as they stand in the store; no live part shows them.
+    def copy(self, table: Table, rows: pa.Table, *, live: bool = False) -> None:
+        """Adds rows of another attempt as they stand in the store.
 
         Args:
             table: Its declaration.
             rows: With ``trial_id`` and the declared columns; others are left out.
+            live: Whether live parts show them, as they show those of :meth:`append`.
 
         Raises:
             SchemaError: If a column is missing, or of a type that does not hold its values.
@@ -127,6 +128,8 @@ class PackWriter:
             msg = f"rows in the store do not fit table {table.name} (version {table.version}): {error}"
             raise SchemaError(msg) from error
         self._writer(table).append(held)
+        if live and table.name == paths.METRICS:
+            self._live.append(held)
 
     def flush(self) -> None:
         """Shows the rows of ``metrics`` since the last flush in ``metrics_live``."""
@@ -202,11 +205,11 @@ class PackWriter:
                 msg = f"table {name} has rows of trials that are not committed: {', '.join(unknown)}"
                 raise SchemaError(msg)
 
-    def _writer(self, table: Table) -> _TableWriter:
+    def _writer(self, table: Table) -> TableWriter:
         held = self._tables.get(table.name)
         if held is None:
             register_table(self._files, table)
-            held = self._tables[table.name] = _TableWriter(self._files, table, self.pack)
+            held = self._tables[table.name] = TableWriter(self._files, table, self.pack)
         elif held.table.columns != table.columns:
             msg = f"table {table.name} is given to one pack with two sets of columns; declare it once"
             raise SchemaError(msg)
@@ -231,7 +234,7 @@ class PackWriter:
         self.abandon()
 
 
-class _TableWriter:
+class TableWriter:
     """Rows of one table, in row groups of full size, in a file not yet published."""
 
     def __init__(self, files: LocalFiles, table: Table, pack: PackKey) -> None:

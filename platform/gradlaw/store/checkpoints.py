@@ -1,0 +1,289 @@
+"""Checkpoints of packs that run: tensors, and the rows up to them, so that another attempt can go on.
+
+A checkpoint is a JSON document, written last: it names the file of its tensors and all files of rows, each
+with size and digest. Rows are written once: each checkpoint adds files of the rows since the one before. An
+older checkpoint goes only when a newer one is whole, so a process may be killed at any instant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any, Self
+
+import safetensors
+from numpy.typing import NDArray
+from safetensors import numpy as tensors
+
+from gradlaw.errors import StoreError
+from gradlaw.store import paths
+from gradlaw.store.faults import reach
+from gradlaw.store.files import STALE_S, Entry, LocalFiles
+from gradlaw.store.parquet import SCHEMA_VERSION, DataFile, read_bytes
+from gradlaw.store.schema import Columns, to_arrow
+from gradlaw.store.winners import TrialStatus
+from gradlaw.store.writer import PackWriter, TableWriter
+from gradlaw.table import Table
+from gradlaw.trial import FINAL
+
+KEEP_S = 3600.0
+"""How long a checkpoint stays at least though its trials have ended: another driver may be at them."""
+
+DOCUMENT, TENSORS = ".json", ".safetensors"
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class PackCheckpoints:
+    """The checkpoints of one attempt at a pack. Its rows go through here on their way to the writer.
+
+    Use as a context manager, within the writer's.
+
+    Args:
+        files: The store's.
+        writer: Of the attempt.
+        tables: All that the pack may fill.
+        every_s: Seconds between checkpoints, > 0; infinite: none are kept, but one may be found.
+
+    Attributes:
+        notes: What became of checkpoints, a line each, for the user.
+    """
+
+    def __init__(
+        self, files: LocalFiles, writer: PackWriter, tables: Iterable[Table], *, every_s: float
+    ) -> None:
+        self.every_s = every_s
+        self.notes: list[str] = []
+        self._files, self._writer = files, writer
+        self._tables = {table.name: table for table in tables}
+        self._logs: dict[str, TableWriter] = {}
+        self._rows: list[DataFile] = []
+        self._last: tuple[str, ...] = ()
+        self._number = 0
+        self._keeps = every_s < float("inf")
+
+    def append(self, table: Table, columns: Columns) -> None:
+        """As of the writer; the rows are held for the next checkpoint too."""
+        rows = to_arrow(table, columns)
+        if rows.num_rows == 0:
+            return
+        self._writer.copy(table, rows, live=True)
+        if self._keeps:
+            with self._or_without():
+                if table.name not in self._logs:
+                    self._logs[table.name] = TableWriter(self._files, table, self._writer.pack)
+                self._logs[table.name].append(rows)
+
+    def flush(self) -> None:
+        """As of the writer."""
+        self._writer.flush()
+        for log in self._logs.values():
+            log.touch()
+
+    def find(self, refusal: Callable[[Mapping[str, Any]], str]) -> tuple[Mapping[str, Any], Arrays] | None:
+        """The newest whole checkpoint of the pack that is not refused; its rows are then with the writer.
+
+        Others are left where they are, and a note says why.
+
+        Args:
+            refusal: Why a checkpoint of this content may not be used; "" if it may.
+        """
+        for key in reversed(_documents(self._files, self._writer.pack.pack_id)):
+            try:
+                held = _read(self._files, key)
+                reason = refusal(held["content"])
+                arrays = {} if reason else self._arrays(held)
+            except FileNotFoundError:  # a newer one was written meanwhile
+                continue
+            except StoreError as error:
+                reason = str(error)
+            if reason:
+                self.notes.append(f"checkpoint {self._files.location(key)} is not used: {reason}")
+                continue
+            self._take(key, held)
+            return held["content"], arrays
+        return None
+
+    def keep(self, content: Mapping[str, Any], arrays: Arrays) -> None:
+        """Keeps a checkpoint that stands for all rows appended so far; the one before it goes.
+
+        If it cannot be written, the pack goes on without: a note says so, and the last whole one stays.
+        """
+        if self._keeps:
+            with self._or_without():
+                self._keep(content, arrays)
+
+    @contextmanager
+    def _or_without(self) -> Iterator[None]:
+        """What cannot be written here is no reason to end a pack."""
+        try:
+            yield
+        except StoreError as error:
+            self._keeps = False
+            self._discard()
+            self.notes.append(f"no more checkpoints of pack {self._writer.pack.pack_id}: {error}")
+
+    def _keep(self, content: Mapping[str, Any], arrays: Arrays) -> None:
+        for name, log in self._logs.items():
+            file = log.publish(self._key(f"-{name}.parquet"))
+            self._rows += [file] if file else []
+        self._logs = {}
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "content": content,
+            "sha256": _digest(content),
+            "tensors": self._create(TENSORS, tensors.save(dict(arrays))),
+            "rows": [asdict(file) for file in self._rows],
+        }
+        reach("checkpoint_before_manifest")
+        self._create(DOCUMENT, json.dumps(document).encode())
+        reach("checkpoint_after_manifest")
+        for key in self._last:
+            self._files.delete(key)
+        self._last = self._key(DOCUMENT), self._key(TENSORS)
+        self._number += 1
+
+    def _key(self, ending: str) -> str:
+        return paths.checkpoint(self._writer.pack, self._number, ending)
+
+    def _create(self, ending: str, data: bytes) -> Mapping[str, Any]:
+        key = self._key(ending)
+        with self._files.sink() as sink:
+            sink.write(data)
+            if not sink.publish(key):
+                msg = f"{self._files.location(key)} exists, though its number was reserved"
+                raise StoreError(msg)
+            return {"key": key, "size": sink.size, "sha256": sink.sha256}
+
+    def _arrays(self, held: Mapping[str, Any]) -> Arrays:
+        """The tensors, after a look at every file that the checkpoint names."""
+        for file in held["rows"]:
+            _checked(self._files, file)
+            if file["table"] not in self._tables:
+                msg = f"it has rows of a table {file['table']}, which the pack does not fill"
+                raise StoreError(msg)
+        try:
+            arrays: Arrays = tensors.load(_checked(self._files, held["tensors"]))
+        except safetensors.SafetensorError as error:
+            msg = f"{held['tensors']['key']}: {error}"
+            raise StoreError(msg) from error
+        return arrays
+
+    def _take(self, key: str, held: Mapping[str, Any]) -> None:
+        """Goes on from a checkpoint: its rows are this attempt's, and the next one adds to its files."""
+        self._rows = [DataFile(**file) for file in held["rows"]]
+        self._last = key, held["tensors"]["key"]
+        for file in self._rows:
+            rows, _ = read_bytes(self._files.read(file.key))
+            self._writer.copy(self._tables[file.table], rows, live=True)
+            self._writer.flush()
+        pack_id = self._writer.pack.pack_id
+        self.notes.append(f"pack {pack_id} goes on from its checkpoint {self._files.location(key)}")
+
+    def _discard(self) -> None:
+        for log in self._logs.values():
+            log.discard()
+        self._logs = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._discard()
+
+
+def clear_checkpoints(files: LocalFiles, pack_id: str) -> int:
+    """Deletes all checkpoints of a pack, since it is committed; returns the number of files."""
+    keys = _of_pack(files, pack_id)
+    for key in keys:
+        files.delete(key)
+    return len(keys)
+
+
+def sweep_checkpoints(files: LocalFiles, index: Mapping[str, TrialStatus], *, keep_s: float = KEEP_S) -> int:
+    """Deletes what is left of checkpoints whose trials have all ended: a worker was killed before it could.
+
+    Args:
+        files: The store's.
+        index: What the store knows of each trial.
+        keep_s: Seconds that one stays at least after it was written.
+
+    Returns:
+        The number of files deleted.
+    """
+    packs: dict[str, list[Entry]] = {}
+    for key, entry in files.scan(paths.CHECKPOINTS).items():
+        name = paths.parse_checkpoint(key)
+        if name is not None:
+            packs.setdefault(name.pack.pack_id, []).append(entry)
+    num_deleted = 0
+    for pack_id, entries in packs.items():
+        age_s = time.time() - max(entry.modified_s for entry in entries)
+        if age_s >= keep_s and _ended(files, pack_id, index, age_s):
+            num_deleted += clear_checkpoints(files, pack_id)
+    return num_deleted
+
+
+def _ended(files: LocalFiles, pack_id: str, index: Mapping[str, TrialStatus], age_s: float) -> bool:
+    """Whether all trials of a pack's checkpoint have ended, with the probes asked for."""
+    for key in reversed(_documents(files, pack_id)):
+        try:
+            held = _read(files, key)["content"]["identity"]
+            probes, statuses = set(held["probes"]), [index.get(trial_id) for trial_id in held["trials"]]
+        except (StoreError, FileNotFoundError, KeyError, TypeError):
+            continue
+        return all(status and status.state in FINAL and probes <= status.probes for status in statuses)
+    return age_s >= STALE_S  # files of a checkpoint that was never whole, or is damaged
+
+
+def _of_pack(files: LocalFiles, pack_id: str) -> list[str]:
+    """Keys of all files of a pack's checkpoints, documents first: none names what is gone."""
+    names = [(key, paths.parse_checkpoint(key)) for key in files.scan(paths.CHECKPOINTS)]
+    own = [(name.ending != DOCUMENT, key) for key, name in names if name and name.pack.pack_id == pack_id]
+    return [key for _, key in sorted(own)]
+
+
+def _documents(files: LocalFiles, pack_id: str) -> list[str]:
+    """Keys of the documents of a pack's checkpoints, oldest first."""
+    names = [(paths.parse_checkpoint(key), key) for key in _of_pack(files, pack_id)]
+    return [key for name, key in sorted(names) if name and name.ending == DOCUMENT]
+
+
+def _read(files: LocalFiles, key: str) -> Mapping[str, Any]:
+    """The document of a checkpoint; raises StoreError if it cannot be understood."""
+    try:
+        document: Mapping[str, Any] = json.loads(files.read(key))
+        version = document["schema_version"]
+        whole = document["sha256"] == _digest(document["content"])
+        _ = document["tensors"]["key"], [DataFile(**file) for file in document["rows"]]
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"it is damaged: {error!r}"
+        raise StoreError(msg) from error
+    if version != SCHEMA_VERSION or not whole:
+        msg = f"its schema version is {version}, allowed {SCHEMA_VERSION}"
+        raise StoreError(msg if whole else "it is damaged: its content is not what was written (digest)")
+    return document
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _checked(files: LocalFiles, file: Mapping[str, Any]) -> bytes:
+    """The content of a file that a checkpoint names; raises StoreError unless it is what was written."""
+    try:
+        data = files.read(file["key"])
+    except FileNotFoundError as error:
+        msg = f"{file['key']} is missing"
+        raise StoreError(msg) from error
+    if len(data) != file["size"] or hashlib.sha256(data).hexdigest() != file["sha256"]:
+        msg = f"{file['key']} is not what was written (size or digest)"
+        raise StoreError(msg)
+    return data
