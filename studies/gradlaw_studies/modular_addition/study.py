@@ -20,6 +20,13 @@ from gradlaw.rules.adam import Adam
 from gradlaw.schedules import WarmupStableDecay
 from gradlaw.study import Grid, Preset, Study
 from gradlaw.tasks.modular_addition import ModularAddition
+from gradlaw_studies.modular_addition.landscape_grids import (
+    barriers,
+    from_constructions,
+    landscape,
+    nullities,
+    paths,
+)
 from gradlaw_studies.modular_addition.probes import CONSTANT_SHARE, Solutions
 
 Point = Mapping[str, Scalar]
@@ -83,6 +90,10 @@ SMOKE = Preset(
             pack_width=2,
             steps=20,
         ),
+        from_constructions(steps=20),
+        nullities(5),
+        paths(5),
+        barriers(train_steps=20),
     ),
     seeds=2,
     decides=False,
@@ -101,6 +112,7 @@ DEMO = Preset(
             ),
             pack_width=4,
         ),
+        paths(5, 7, 11),
     ),
     seeds=8,
 )
@@ -127,9 +139,22 @@ PAPER = Preset(
     seeds=5,
 )
 
+LANDSCAPE = Preset(
+    doc="around constructions: training from them, Hessians, paths, and barriers between networks; minutes",
+    grids=landscape(5, 7, 11),
+    seeds=8,
+)
+
 STUDY = Study(
     name="modular_addition",
     question="Which solutions does gradient descent find to addition modulo d?",
     source="Tian, Composing global optimizers to reasoning tasks via algebraic objects, arXiv 2410.01779",
-    presets={"smoke": SMOKE, "demo": DEMO, "table": TABLE, "scaling": SCALING, "paper": PAPER},
+    presets={
+        "smoke": SMOKE,
+        "demo": DEMO,
+        "table": TABLE,
+        "scaling": SCALING,
+        "paper": PAPER,
+        "landscape": LANDSCAPE,
+    },
 )
