@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -25,16 +26,15 @@ def trained() -> object:
 
 @pytest.fixture(scope="session")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> object:
-    """A store that holds a preset of the fixture study: copied, so that a test may write to it."""
-    import shutil
-
+    """A store that holds a preset of the fixture study, trained once and copied: a test may write to it."""
     held: dict[str, Path] = {}
 
-    def copied(preset: str, to: Path) -> Path:
-        if preset not in held:
-            held[preset] = tmp_path_factory.mktemp(preset) / "store"
-            _trained(held[preset], preset)
-        shutil.copytree(held[preset], to)
+    def copied(preset: str, to: Path, settings: dict[str, object] | None = None) -> Path:
+        key = f"{preset} {settings}"
+        if key not in held:
+            held[key] = tmp_path_factory.mktemp(preset) / "store"
+            _trained(held[key], preset, set=settings)
+        shutil.copytree(held[key], to)
         return to
 
     return copied

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from gradlaw.hyperparameter import Scalar
 from gradlaw.pack import Training
 from gradlaw.probe import Snapshot
 from gradlaw.rules.sgd import SGD
-from gradlaw.runner import RunSummary
+from gradlaw.runner import RunOptions, RunSummary
 from gradlaw.schedules import Constant
 from gradlaw.store import writer
 from gradlaw.store.compaction import compact
@@ -34,20 +35,18 @@ TABLES = ("trials", "metrics", "large", "seen", "weights")
 OWN = {"trials": "pack_id, attempt, wall_s, started_at, reason"}
 
 Trained = Callable[..., RunSummary]
-Stored = Callable[[str, Path], Path]
+Stored = Callable[..., Path]
 
 
-def rows(store: Path, plan: str | None, table: str) -> list[str]:
-    """The rows of a view, exactly: NaN equals NaN, 0.0 is not -0.0, bytes are compared whole."""
+def views(store: Path, plan: str) -> dict[str, list[str]]:
+    """The rows of every view, exactly: NaN equals NaN, 0.0 is not -0.0, bytes are compared whole."""
     connection = Catalog(store).connection(plan)
-    left_out = OWN.get(table, "pack_id, attempt")
-    found = connection.execute(f"SELECT * EXCLUDE ({left_out}) FROM {table}").fetchall()
-    return sorted(map(repr, found))
-
-
-def views(store: Path, plan: str | None) -> dict[str, list[str]]:
-    tables = [table for table in TABLES if table in Catalog(store).tables]
-    return {table: rows(store, plan, table) for table in tables}
+    found = {}
+    for table in TABLES:
+        left_out = OWN.get(table, "pack_id, attempt")
+        rows = connection.execute(f"SELECT * EXCLUDE ({left_out}) FROM {table}").fetchall()
+        found[table] = sorted(map(repr, rows))
+    return found
 
 
 def files(store: Path) -> dict[str, bytes]:
@@ -69,7 +68,6 @@ def refuse(*_: object, **__: object) -> None:
 def test_measured_again_is_as_trained_again(
     preset: str,
     states: dict[str, int],
-    trained: Trained,
     stored: Stored,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -83,13 +81,13 @@ def test_measured_again_is_as_trained_again(
     summary = gradlaw.measure(KEPT, preset=preset, store=store, set=OTHER)
     monkeypatch.undo()
 
-    anew = trained(tmp_path / "anew", preset, set=OTHER)
-    assert anew.states == states
-    assert summary.plan_id == anew.plan_id
+    anew = stored(preset, tmp_path / "anew", OTHER)
+    assert Counter(row["state"] for row in committed(anew)) == states
+    assert [plan.plan_id for plan in Store.open(anew).plans()] == [summary.plan_id]
     assert summary.complete
     assert (summary.trials_measured, summary.trials_held) == (sum(states.values()), 0)
-    again, expected = views(store, summary.plan_id), views(tmp_path / "anew", anew.plan_id)
-    assert again == expected
+    again = views(store, summary.plan_id)
+    assert again == views(anew, summary.plan_id)
     assert views(store, first.plan_id) == before, "the plan that was measured before sees what it saw"
     assert again["large"] != before["large"]
     assert again["metrics"] == before["metrics"]
@@ -211,31 +209,31 @@ def test_weights_of_another_task_are_not_read(
     assert "allowed buffer count [1]" in reason
 
 
-def test_a_store_compacted_before_and_after(trained: Trained, stored: Stored, tmp_path: Path) -> None:
+def test_a_store_compacted_before_and_after(stored: Stored, tmp_path: Path) -> None:
     """Parts of several packs; then parts in which two attempts at one trial lie side by side."""
     store = stored("demo", tmp_path / "store")
     compact(Store.open(store), keep_s=0.0)
     summary = gradlaw.measure(KEPT, store=store, set=OTHER)
-    anew = trained(tmp_path / "anew", set=OTHER)
-    assert views(store, summary.plan_id) == views(tmp_path / "anew", anew.plan_id)
+    expected = views(stored("demo", tmp_path / "anew", OTHER), summary.plan_id)
+    assert views(store, summary.plan_id) == expected
     for _ in range(3):
         compact(Store.open(store), keep_s=0.0)
     assert not list(store.glob("weights/*/*.parquet")), "only the merged file is left"
-    assert views(store, summary.plan_id) == views(tmp_path / "anew", anew.plan_id)
+    assert views(store, summary.plan_id) == expected
     last = gradlaw.measure(KEPT, store=store, set={"large.threshold": 0.2})
     assert (last.trials_measured, last.left) == (6, {})
 
 
 def test_row_groups_that_end_within_a_trial(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Trained, stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Groups so small that a trial's weights lie in several, as they do where there are many trials."""
     monkeypatch.setattr(writer, "ROW_GROUP_ROWS", 5)
     trained(tmp_path / "store")
     monkeypatch.undo()
     summary = gradlaw.measure(KEPT, store=tmp_path / "store", set=OTHER)
-    anew = trained(tmp_path / "anew", set=OTHER)
-    assert views(tmp_path / "store", summary.plan_id) == views(tmp_path / "anew", anew.plan_id)
+    anew = stored("demo", tmp_path / "anew", OTHER)
+    assert views(tmp_path / "store", summary.plan_id) == views(anew, summary.plan_id)
 
 
 def test_probes_that_share_a_table_or_a_name_are_measured_together() -> None:
@@ -304,7 +302,7 @@ def drivers() -> Iterator[Drivers]:
     [("between_files:2", 0), ("before_commit:1", 0), ("before_commit:2", 1), ("after_commit:1", 1)],
 )
 def test_killed_half_way(
-    fault: str, packs_seen: int, drivers: Drivers, stored: Stored, tmp_path: Path, trained: Trained
+    fault: str, packs_seen: int, drivers: Drivers, stored: Stored, tmp_path: Path
 ) -> None:
     """Of a pack all rows are seen or none; what is committed is not measured again."""
     store = stored("demo", tmp_path / "store")
@@ -320,8 +318,9 @@ def test_killed_half_way(
 
     assert drivers.run(**document) == 0
     assert len(committed(store)) == 12, "each trial once as trained, once as measured again"
-    anew = trained(tmp_path / "anew", set=OTHER)
-    assert views(store, anew.plan_id) == views(tmp_path / "anew", anew.plan_id)
+    anew = stored("demo", tmp_path / "anew", OTHER)
+    (plan,) = Store.open(anew).plans()
+    assert views(store, plan.plan_id) == views(anew, plan.plan_id)
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -354,12 +353,13 @@ def test_the_command(
 
 
 def test_a_run_and_its_dry_run_say_what_needs_no_training(
-    trained: Trained, stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Trained, stored: Stored, tmp_path: Path
 ) -> None:
     from gradlaw.dry_run import describe_plan
 
     store = stored("demo", tmp_path / "store")
-    told = describe_plan(KEPT, preset="demo", set=OTHER, seeds=4, store=store, explore=False)
+    options = RunOptions(compile="never", width=4)
+    told = describe_plan(KEPT, preset="demo", set=OTHER, seeds=4, store=store, explore=False, options=options)
     assert "of those 6 need no training: gradlaw measure reads the weights kept" in told
     lines: list[str] = []
     trained(store, set=OTHER, seeds=4, say=lines.append)
