@@ -90,9 +90,9 @@ class ModularAddition(Task):
         self.train_share, self.modulus, self.width = float(train_share), modulus, width
         self.activation, self.criterion, self.labels = activation, criterion, labels
         self.table = torch.tensor(addition_table(modulus))
-        self.num_rows = modulus**2
-        if round((1.0 - self.train_share) * self.num_rows) == self.num_rows:
-            allowed = f"more: none of the {self.num_rows} pairs is left to train on"
+        self.num_rows = self.num_pairs = modulus**2
+        if round((1.0 - self.train_share) * self.num_pairs) == self.num_pairs:
+            allowed = f"more: none of the {self.num_pairs} pairs is left to train on"
             raise ConfigurationError([f"train_share: got {train_share}, allowed {allowed}"])
 
     def init(self, streams: Streams) -> tuple[Params, Buffers]:
@@ -106,19 +106,19 @@ class ModularAddition(Task):
 
         What a seed has of its own reaches ``batch`` through its rows alone: members of a pack share the rest.
         """
-        parts = random_split(streams, self.num_rows, 1.0 - self.train_share)
+        parts = random_split(streams, self.num_pairs, 1.0 - self.train_share)
         if self.labels == "sum":
             return parts
-        dealt = self.table[streams.at(part=1).permutation("split", self.num_rows), 2]
-        return Split(*(rows + self.num_rows * dealt[rows] for rows in parts))
+        dealt = self.table[streams.at(part=1).permutation("split", self.num_pairs), 2]
+        return Split(*(rows + self.num_pairs * dealt[rows] for rows in parts))
 
     def batch(self, indices: Tensor, streams: Streams) -> Batch:
         del streams
         if self.labels == "sum":
             rows = self.table[indices]
             return rows[:, 0], rows[:, 1], rows[:, 2]
-        rows = self.table[indices % self.num_rows]
-        return rows[:, 0], rows[:, 1], indices // self.num_rows
+        rows = self.table[indices % self.num_pairs]
+        return rows[:, 0], rows[:, 1], indices // self.num_pairs
 
     def loss(self, params: Params, buffers: Buffers, batch: Batch, noise: Noise, taps: Taps) -> LossOutput:
         del noise

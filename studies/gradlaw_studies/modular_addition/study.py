@@ -57,7 +57,7 @@ def fitting(modulus: int) -> int:
     >>> [fitting(modulus) for modulus in (11, 23, 47, 127)]
     [128, 256, 512, 512]
     """
-    return min(WIDTH, 2 ** (8 * modulus - 1).bit_length())
+    return min(WIDTH, 1 << (8 * modulus - 1).bit_length())
 
 
 def networks(points: Iterable[Point], *, pack_width: int, steps: int = STEPS) -> Grid:
