@@ -100,7 +100,7 @@ def test_a_memorising_network_is_a_lookup(modulus):
 
 
 def trained(labels, steps=1000):
-    """Two networks at d = 13 and width 64, trained by Adam with coupled weight decay; the lr falls at the end."""
+    """Two networks of width 64 at d = 13, trained by Adam with coupled weight decay; the lr falls late."""
     task = ModularAddition(modulus=13, width=64, labels=labels)
     found = []
     for seed in (0, 1):
