@@ -128,12 +128,13 @@ def _train(
             except StopIteration as end:
                 results: tuple[TrialResult, ...] = end.value
                 return results
-            yield Report(
-                pack_id=order.pack.pack_id,
-                trials_done=progress.trials_done,
-                steps_done=progress.steps_done,
-                note="; ".join(checkpoints.notes),
-            )
+            for note in checkpoints.notes or [""]:
+                yield Report(
+                    pack_id=order.pack.pack_id,
+                    trials_done=progress.trials_done,
+                    steps_done=progress.steps_done,
+                    note=note,
+                )
             checkpoints.notes.clear()
 
 
