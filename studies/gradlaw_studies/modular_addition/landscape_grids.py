@@ -18,42 +18,39 @@ from gradlaw_studies.modular_addition.tasks import RANDOM, Constructed
 
 Point = Mapping[str, Scalar]
 
-DENSE_LIMIT = 1000  # parameters of a dense Hessian; it takes seconds there
+DENSE_LIMIT = 1500  # parameters of a dense Hessian; it takes seconds there
 
 
-def _starts(decay: float) -> tuple[Point, ...]:
-    """Every construction under weight decay, order 6 in both forms; as controls random, and no decay."""
-    points: list[Point] = [
-        {"construction": name, "block": block, "weight_decay": decay}
-        for name in (*CONSTRUCTIONS, RANDOM)
-        for block in (ORDER_SIX if name == "order_6" else ORDER_SIX[:1])
-    ]
-    still: Point = {"construction": "order_6", "block": ORDER_SIX[0], "weight_decay": 0.0}
-    return (*points, still)
+def _start(construction: str, modulus: int, weight_decay: float) -> Point:
+    """One start; four times the modulus is room enough for all but memorising, which takes its square."""
+    width = 4 * modulus if construction == RANDOM else max(4 * modulus, num_nodes(construction, modulus))
+    return {
+        "construction": construction,
+        "modulus": modulus,
+        "width": width,
+        "weight_decay": weight_decay,
+    }
 
 
-def from_constructions(*, modulus: int = 11, width: int = 128, steps: int = 10_000) -> Grid:
+def from_constructions(
+    *, modulus: int = 11, weight_decays: tuple[float, ...] = (5e-4,), steps: int = 10_000, pack_width: int = 4
+) -> Grid:
     """Networks that start at a solution, with 1% of noise, trained as the others are.
 
-    All pairs are trained on: whether the start generalizes is no question. Memorising needs a width of d^2.
+    Controls are the random start, and order 6 without weight decay. All pairs are trained on: whether the
+    start generalizes is no question.
     """
+    starts = [_start(name, modulus, decay) for name in (*CONSTRUCTIONS, RANDOM) for decay in weight_decays]
     return Grid(
         task=Constructed,
         rule=Adam,
         schedule=WarmupStableDecay,
-        values={
-            "modulus": modulus,
-            "width": width,
-            "train_share": 1.0,
-            "start_noise": 0.01,
-            "lr": 0.01,
-            "decay_share": 0.1,
-        },
-        points=_starts(5e-5),
+        values={"train_share": 1.0, "start_noise": 0.01, "lr": 0.01, "decay_share": 0.1},
+        points=(*starts, _start("order_6", modulus, 0.0)),
         steps=steps,
         log_every=max(1, steps // 100),
         probes=(FullLoss(), ParameterNorm(), Solutions()),
-        pack_width=32,
+        pack_width=pack_width,
     )
 
 
@@ -80,13 +77,3 @@ def barriers(*, modulus: int = 11, width: int = 44, train_steps: int = 3000) -> 
     """Pairs of trained networks, at four times the modulus."""
     values = {"modulus": modulus, "width": width, "train_steps": train_steps}
     return Grid(task=Barrier, values=values, pack_width=4)
-
-
-def landscape(*moduli: int, steps: int = 10_000) -> tuple[Grid, ...]:
-    """All of them, Hessians and paths at the given moduli.
-
-    Args:
-        *moduli: Odd, from 5 on; the dense Hessians of d = 11 take a second each.
-        steps: To train from constructions.
-    """
-    return (from_constructions(steps=steps), nullities(*moduli), paths(*moduli), barriers())
