@@ -77,3 +77,13 @@ def barriers(*, modulus: int = 11, width: int = 44, train_steps: int = 3000) -> 
     """Pairs of trained networks, at four times the modulus."""
     values = {"modulus": modulus, "width": width, "train_steps": train_steps}
     return Grid(task=Barrier, values=values, pack_width=4)
+
+
+def landscape(*moduli: int, weight_decays: tuple[float, ...] = (5e-5, 5e-4)) -> tuple[Grid, ...]:
+    """All of them, Hessians and paths at the given moduli.
+
+    Args:
+        *moduli: Odd, from 5 on; the dense Hessians of d = 11 take a third of a second each.
+        weight_decays: Of networks that start from constructions.
+    """
+    return (from_constructions(weight_decays=weight_decays), nullities(*moduli), paths(*moduli), barriers())
