@@ -1,5 +1,7 @@
 """The claims of arXiv 2410.01779 on trained networks, and a conjecture, with margins fixed before data.
 
+Those around constructions are in :mod:`.claims_landscape`.
+
 Each modulus of the published table has families of its own, so that a preset without its networks takes
 nothing from the others; a claim without data says so.
 
@@ -30,6 +32,7 @@ from gradlaw.claim import (
     Statistic,
     Trend,
 )
+from gradlaw_studies.modular_addition.claims_landscape import LANDSCAPE_CLAIMS
 from gradlaw_studies.modular_addition.published import MODULI, PUBLISHED_SEEDS, published_shares
 
 WIDTH, DECAY = 512, 5e-5  # of the published table
@@ -316,4 +319,5 @@ CLAIMS = (
     *(claim for modulus in MODULI for claim in _decays(modulus)),
     *_LAWS,
     *_FORM,
+    *LANDSCAPE_CLAIMS,
 )

@@ -1,4 +1,4 @@
-"""Pictures of networks: their spectra, accuracy, convergence, late noise, and paths between solutions."""
+"""Pictures of networks: their spectra, accuracy, convergence, and what late noise does to them."""
 
 from __future__ import annotations
 
@@ -134,44 +134,8 @@ def draw_late(rows: pd.DataFrame) -> Canvas:
     left.set_xticks(range(len(names)), names, fontsize=8)
     left.set(ylabel="share", ylim=(0, 1))
     left.grid(visible=False, axis="x")
-    left.legend(fontsize=8, loc="lower left")
+    left.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     right.set(yscale="log", xlabel="modulus d", ylabel="median residual of factors")
     right.margins(x=0.3)
     canvas.tight_layout()
-    return canvas
-
-
-def draw_paths(rows: pd.DataFrame) -> Canvas:
-    """Squared norm and loss along paths between solutions, a line a path."""
-    canvas, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.2))
-    for number, ((path, modulus), part) in enumerate(rows.groupby(["path", "modulus"], sort=True)):
-        style = ("-", "--", ":", "-.")[number % 4]
-        norms = part["norm2"] / part["norm2"].iloc[0]
-        left.plot(part["position"], norms, style, label=f"{path}, d = {modulus}")
-        right.plot(part["position"], part["loss"].clip(lower=1e-34), style)
-    left.set(xlabel="position along the path", ylabel="squared norm / that at its start")
-    right.set(xlabel="position along the path", ylabel="loss on all pairs", yscale="log", ylim=(1e-35, 1))
-    right.axhline(1e-20, color="0.5", linewidth=0.8)
-    canvas.tight_layout()
-    canvas.legend(*left.get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
-    return canvas
-
-
-def draw_barrier(rows: pd.DataFrame) -> Canvas:
-    """Loss between two trained networks under four ways to match them; bands over pairs of networks."""
-    canvas, ax = plt.subplots(figsize=(5.2, 3.4))
-    for number, (matching, part) in enumerate(rows.groupby("matching", sort=True)):
-        (line,) = ax.plot(part["position"], part["loss"], ("-", "--", ":", "-.")[number % 4], label=matching)
-        ax.fill_between(
-            part["position"],
-            part["loss_low"],
-            part["loss_high"],
-            color=line.get_color(),
-            alpha=0.2,
-            linewidth=0,
-        )
-    ax.set(xlabel="position between two networks", ylabel="loss on all pairs")
-    ax.set_yscale("symlog", linthresh=1e-3)
-    ax.set_ylim(bottom=0)
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return canvas

@@ -182,6 +182,9 @@ def draw_thresholds(rows: pd.DataFrame) -> Canvas:
                 )  # fmt: skip
         name = "relative to the network's largest" if relative else "absolute"
         ax.set(xscale="log", xlabel=f"threshold, {name}", ylim=(0, 1))
+        ticks = sorted(rows.loc[rows["relative"] == relative, "threshold"].unique())
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.minorticks_off()
     axes[0, 0].set_ylabel("share of frequencies")
     axes[0, -1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return canvas

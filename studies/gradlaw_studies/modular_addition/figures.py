@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from gradlaw.figure import Figure
 from gradlaw_studies.modular_addition.claims import DECAY, WIDTH
+from gradlaw_studies.modular_addition.draw_landscape import draw_barrier, draw_paths, draw_starts
 from gradlaw_studies.modular_addition.draw_networks import (
     draw_accuracy,
-    draw_barrier,
     draw_converged,
     draw_late,
-    draw_paths,
     draw_spectra,
 )
 from gradlaw_studies.modular_addition.draw_solutions import (
@@ -120,16 +119,32 @@ FIGURES = (
     ),
     Figure(
         name="paths",
-        caption="Squared norm and loss along paths between constructed solutions; the grey line is a loss "
-        "of 1e-20, zero to rounding.",
+        caption="Squared norm and loss along paths between constructed solutions; the grey line is a loss of "
+        "1e-20, zero to rounding. On the straight line, a control, the loss is not zero.",
         sql="figure_paths.sql",
         draw=draw_paths,
+        claims=(
+            "loss_stays_zero_on_factor",
+            "loss_stays_zero_on_balance",
+            "loss_stays_zero_on_blend",
+            "norm_falls_on_factor",
+            "norm_falls_on_balance",
+        ),
+    ),
+    Figure(
+        name="starts",
+        caption="Training that starts at a construction with 1% of noise (d = 11): how many frequencies have "
+        "which order at the start and at the end, and what is left of the squared norm.",
+        sql="figure_starts.sql",
+        draw=draw_starts,
+        claims=("constructions_are_recognised",),
     ),
     Figure(
         name="barrier",
-        caption="Loss on the way from one trained network to another, for four ways to match their nodes "
-        "and frequencies (mean, and the range over pairs).",
+        caption="Loss on the way from one trained network to another, by how their nodes and residues are "
+        "matched, and to a disguised copy of itself (mean, and the range over pairs).",
         sql="figure_barrier.sql",
         draw=draw_barrier,
+        claims=("one_solution_up_to_symmetry",),
     ),
 )

@@ -16,12 +16,15 @@ from gradlaw_analysis.sample_sql import bind
 from gradlaw_analysis.stats.evaluate import claim_rng, evaluate
 from gradlaw_analysis.stats.power import check_decidable
 from gradlaw_studies.modular_addition.claims import CLAIMS, TOTAL_VARIATION
+from gradlaw_studies.modular_addition.claims_landscape import LANDSCAPE_CLAIMS
+from gradlaw_studies.modular_addition.landscape import ConnectingPath
 from gradlaw_studies.modular_addition.norms import cheapest_split, norm2_formula
 from gradlaw_studies.modular_addition.published import KINDS, MODULI, NOT_FACTORABLE, published_shares
 
 FOLDER = Path(gradlaw_studies.modular_addition.__file__).parent
 ADDITION = "modular_addition@2"
 NUM_SEEDS = 8
+OF_NETWORKS = [claim for claim in CLAIMS if claim not in LANDSCAPE_CLAIMS]
 ORDERS = {"nu_i*xi": 4, "nu_i*syn_ab": 6, "nu*syn": 6, "other": 4}
 DECAYS = (1e-5, 5e-5, 1e-4, 2e-4, 5e-4)
 
@@ -83,7 +86,7 @@ class MadeUp:
         with duckdb.connect() as connection:
             for name, frame in tables.items():
                 connection.register(f"all_{name}", frame)
-            evidence = [self._evidence(connection, claim) for claim in CLAIMS]
+            evidence = [self._evidence(connection, claim) for claim in OF_NETWORKS]
         decisions = decide(evidence, num_seeds=NUM_SEEDS, declared_seeds=NUM_SEEDS)
         return {decision.claim: decision for decision in decisions}
 
@@ -219,7 +222,7 @@ def test_networks_that_did_not_converge_are_no_evidence(true_verdicts):
     for network in world.networks:
         network["converged"] = False
     verdicts = world.verdicts()
-    gated = {claim.name for claim in CLAIMS if claim.gate.sql != "finished_gate.sql"}
+    gated = {claim.name for claim in OF_NETWORKS if claim.gate.sql != "finished_gate.sql"}
     assert {verdicts[name].outcome for name in gated} == {Outcome.NO_DATA}
     assert {verdicts[f"collapse_d{d}"].outcome for d in MODULI} == {Outcome.SUPPORTED}
 
@@ -271,6 +274,22 @@ def test_a_claim_that_no_seeds_could_decide_would_be_refused():
     (collapse,) = (claim for claim in CLAIMS if claim.name == "collapse_d23")
     with pytest.raises(UndecidableError, match="collapse_d23"):
         check_decidable([replace(collapse, alpha=0.025)], 5)
+
+
+def test_paths_that_are_measured_bear_out_their_claims_and_controls():
+    measured = [pd.DataFrame(ConnectingPath().measure({"modulus": d}, 3)["connecting_path"]) for d in (5, 7)]
+    path = pd.concat([frame.assign(trial_id=f"{d}") for d, frame in enumerate(measured)])
+    of_paths = [claim for claim in LANDSCAPE_CLAIMS if claim.sql.startswith("path_")]
+    assert len(of_paths) == 5
+    with duckdb.connect() as connection:
+        connection.register("connecting_path", path)
+        connection.register("trials", pd.DataFrame({"trial_id": ["0", "1"], "seed": 3}))
+        for claim in of_paths:
+            (control,) = claim.controls
+            for part, holds in ((claim, 0.0), (control, 1.0)):
+                sql = bind((FOLDER / part.sql).read_text(), part.parameters, part.sql)
+                sample = connection.execute(sql).df()
+                assert evaluate(part.test, sample, rng=claim_rng(claim)).p_claim == holds
 
 
 def test_claims_are_named_once():

@@ -11,12 +11,8 @@ from matplotlib.figure import Figure as Canvas
 
 from gradlaw_analysis.figures.render import draw
 from gradlaw_studies.modular_addition.claims import CLAIMS
-from gradlaw_studies.modular_addition.draw_networks import (
-    draw_accuracy,
-    draw_converged,
-    draw_paths,
-    draw_spectra,
-)
+from gradlaw_studies.modular_addition.draw_landscape import draw_paths, draw_starts
+from gradlaw_studies.modular_addition.draw_networks import draw_accuracy, draw_converged, draw_spectra
 from gradlaw_studies.modular_addition.draw_solutions import (
     draw_conjecture,
     draw_kinds,
@@ -77,6 +73,12 @@ ROWS = {
     ),
     "figure_paths.sql": crossed(path=["factor", "blend"], modulus=[5], position=[0.0, 0.5, 1.0]).assign(
         width=24, loss=1e-30, norm2=lambda rows: 4 - rows["position"]
+    ),
+    "figure_starts.sql": crossed(
+        construction=["order_6", "random"], block=["nu*syn"], weight_decay=[5e-5], step=[0, 10]
+    ).assign(
+        steps=10, norm_ratio=lambda rows: 1 - rows["step"] / 20, loss=0.1, num_order_4=1.0,
+        num_order_6=lambda rows: rows["step"] / 5, num_other_orders=0.5, num_networks=8,
     ),
     "figure_barrier.sql": crossed(matching=["none", "nodes"], position=[0.0, 0.5, 1.0]).assign(
         loss=0.5, loss_low=0.4, loss_high=0.6, num_pairs=3
@@ -150,6 +152,12 @@ def test_the_conjecture_stands_beside_networks_and_table():
 def test_paths_are_drawn_relative_to_their_start():
     left, _ = draw_paths(ROWS["figure_paths.sql"]).axes
     assert left.lines[0].get_ydata().tolist() == pytest.approx([1.0, 3.5 / 4, 3 / 4])
+
+
+def test_where_training_goes_is_drawn_from_start_to_end():
+    left, right = draw_starts(ROWS["figure_starts.sql"]).axes
+    assert [bar.get_width() for bar in left.patches] == [1.0, 0.0, 0.5, 1.0, 2.0, 0.5] * 2
+    assert [line.get_xdata()[0] for line in right.lines[:4]] == [1.0, 0.5, 1.0, 0.5]
 
 
 def test_analysis_reads_claims_and_figures_without_torch():

@@ -33,7 +33,7 @@ TRIALS = [
     trial("decayed", 1, weight_decay=1e-4),
     trial("crushed", 1, weight_decay=5e-4),
     trial("shuffled", 1, labels="shuffled", width=32),
-    trial("built", 1, task=CONSTRUCTED, labels=None),
+    trial("built", 1, task=CONSTRUCTED, labels=None, construction="order_6", block="nu*syn"),
     trial("broken", 3, state="diverged"),
     trial("small", 1, modulus=23, width=512),
     trial("large", 1, modulus=71, width=512),
@@ -59,7 +59,9 @@ FREQUENCIES = [
     ("crushed", 10, 0, False, None, "other"),
     ("shuffled", 10, 30, False, None, "other"),
     ("shuffled", 10, 6, False, 0.9, "other"),
-    ("built", 10, 6, True, 0.0, "nu*syn"),
+    ("built", 0, 6, True, 0.0, "nu*syn"),
+    ("built", 0, 6, True, 0.4, "other"),
+    ("built", 10, 4, True, 0.0, "nu_i*xi"),
 ]
 # Trial, step, converged, order 4, order 6, other orders, squared norm, top share, mean residual, accuracies.
 NETWORKS = [
@@ -70,6 +72,8 @@ NETWORKS = [
     ("decayed", 10, True, 2, 0, 0, 42.0, 0.9, 0.02, 1.0, 1.0),
     ("crushed", 10, False, 0, 0, 2, 0.0, 0.5, 0.02, 0.2, 0.2),
     ("shuffled", 10, False, 0, 1, 1, 90.0, 0.4, 0.1, 1.0, 0.1),
+    ("built", 0, False, 0, 2, 0, 80.0, 1.0, 0.0, 1.0, 1.0),
+    ("built", 10, True, 2, 0, 0, 60.0, 1.0, 0.0, 1.0, 1.0),
     ("small", 10, True, 5, 6, 0, 200.0, 0.99, 0.01, 1.0, 1.0),
     ("large", 10, True, 26, 9, 0, 300.0, 0.99, 0.01, 1.0, 1.0),
     ("largest", 10, True, 53, 10, 0, 400.0, 0.99, 0.01, 1.0, 1.0),
@@ -94,11 +98,17 @@ WEIGHTS = [
      "shape": "5,16", "values": KEPT.tobytes()}
     for name, step in (("a", 0), ("a", 9), ("a", 10), ("b", 10))
 ]  # fmt: skip
-PATH = [{"trial_id": "p", "path": "scaled", "modulus": 5, "width": 9, "position": 0.5, "loss": 0.0,
-         "norm2": 3.0}]  # fmt: skip
+PATH = [
+    {"trial_id": "broken", "path": path, "modulus": 5, "width": 9, "position": position, "loss": loss,
+     "norm2": norm2}
+    for path, position, loss, norm2 in (
+        ("factor", 0.5, 2e-21, 3.0), ("factor", 0.0, 0.0, 4.0), ("factor", 1.0, 0.0, 3.3),
+        ("straight", 0.0, 0.7, 4.0),
+    )
+]  # fmt: skip
 BARRIER = [
-    {"trial_id": name, "matching": "none", "position": 0.5, "loss": loss, "chord": 0.0, "distance": 1.0}
-    for name, loss in (("p", 1.0), ("q", 3.0))
+    {"trial_id": name, "matching": "none", "position": place, "loss": loss, "chord": 0.25, "distance": 1.0}
+    for name, place, loss in (("a", 0.5, 1.0), ("b", 0.5, 3.0), ("a", 0.75, 0.5))
 ]
 TABLE = {"width": 16, "weight_decay": 5e-5}
 END = {"task": "modular_addition@%", "labels": "sum", "moment": "end"}
@@ -114,7 +124,7 @@ def tables(tmp_path_factory):
     frames = {
         "trials": pd.DataFrame(TRIALS),
         "frequencies": pd.DataFrame(FREQUENCIES, columns=columns),
-        "networks": pd.DataFrame(NETWORKS, columns=NETWORK_COLUMNS),
+        "networks": pd.DataFrame(NETWORKS, columns=NETWORK_COLUMNS).assign(train_loss=0.25),
         "order_sensitivity": pd.DataFrame(SENSITIVITY),
         "metrics": pd.DataFrame(METRICS).astype({"train_accuracy": "float32", "test_accuracy": "float32"}),
         "weights": pd.DataFrame(WEIGHTS),
@@ -304,10 +314,29 @@ def test_the_spectrum_is_one_network_whole_before_and_after(tables):
 
 
 def test_the_figures_of_the_landscape(tables):
-    (path,) = ask(tables, "figure_paths.sql").to_dict("records")
-    assert (path["path"], path["norm2"]) == ("scaled", 3.0)
-    (barrier,) = ask(tables, "figure_barrier.sql").to_dict("records")
+    assert ask(tables, "figure_paths.sql")["position"].tolist() == [0.0, 0.5, 1.0, 0.0]
+    barrier, _ = ask(tables, "figure_barrier.sql").to_dict("records")
     assert (barrier["loss"], barrier["loss_low"], barrier["loss_high"], barrier["num_pairs"]) == (2, 1, 3, 2)
+    start, end = ask(tables, "figure_starts.sql").to_dict("records")
+    assert (start["step"], start["norm_ratio"], start["num_order_6"]) == (0, 1.0, 2.0)
+    assert (end["step"], end["norm_ratio"], end["num_order_4"], end["num_networks"]) == (10, 0.75, 2.0, 1)
+
+
+def test_paths_are_judged_by_their_loss_and_by_every_rise_of_the_norm(tables):
+    assert rows(tables, "path_loss.sql", path="factor") == [(3, 0.0), (3, 0.0), (3, 2e-21)]
+    assert rows(tables, "path_loss.sql", path="straight") == [(3, 0.7)]
+    assert rows(tables, "path_norm.sql", path="factor") == [(3, 0.0), (3, pytest.approx(0.1))]
+    assert rows(tables, "path_norm.sql", path="straight") == []
+
+
+def test_a_barrier_is_the_largest_loss_above_the_chord(tables):
+    assert rows(tables, "barrier_height.sql", matching="none") == [(1, 0.75), (2, 2.75)]
+    assert rows(tables, "barrier_height.sql", matching="all") == []
+
+
+def test_constructions_are_recognised_before_training(tables):
+    assert rows(tables, "recognised.sql", construction="order%") == [(1, 1, 2)]
+    assert rows(tables, "recognised.sql", construction="random") == []
 
 
 def test_every_query_states_its_grain_and_is_used():

@@ -1,0 +1,121 @@
+"""The claims around constructions: paths between them, whether they are recognised, and barriers."""
+
+from __future__ import annotations
+
+from gradlaw.claim import AllBelow, Claim, Control, Gate, Mean, Proportion, Statistic
+
+PAPER = "Tian, arXiv 2410.01779"
+
+ZERO = AllBelow(bound=1e-20)  # squares of rounding errors of weights near 1
+NO_RISE = AllBelow(bound=1e-12)
+RECOGNISED = Proportion(target=0.95, margin=0.05, direction="greater", sd=0.02)
+NO_BARRIER = Mean(target=0.01, margin=0.005, direction="less", sd=0.002)
+"""One percent of the loss of a network that says nothing, 1 - 1/d."""
+
+FINISHED = Gate(statement="The measurement, or the training, came to its end.", sql="finished_gate.sql")
+
+
+def _path(name: str, sql: str, statement: str, test: Statistic, *, paths: str, contrary: Control) -> Claim:
+    return Claim(
+        name=name,
+        statement=statement,
+        source=f"{PAPER}, the theorem on connectivity by ring multiplication",
+        sql=sql,
+        parameters={"path": paths},
+        test=test,
+        gate=FINISHED,
+        controls=(contrary,),
+    )
+
+
+_PATHS = tuple(
+    _path(
+        f"loss_stays_zero_on_{name}",
+        "path_loss.sql",
+        f"The loss is zero all along the path {name!r} between two solutions.",
+        ZERO,
+        paths=name,
+        contrary=Control(
+            name="straight_line",
+            statement="On the straight line between two solutions the loss must not be zero.",
+            sql="path_loss.sql",
+            parameters={"path": "straight"},
+            test=ZERO,
+            expect="refuted",
+        ),
+    )
+    for name in ("factor", "balance", "blend")
+) + tuple(
+    _path(
+        f"norm_falls_on_{name}",
+        "path_norm.sql",
+        f"The weight norm falls all along the path {name!r}.",
+        NO_RISE,
+        paths=name,
+        contrary=Control(
+            name="blend",
+            statement="While one solution is exchanged for another, side by side, the norm must rise.",
+            sql="path_norm.sql",
+            parameters={"path": "blend"},
+            test=NO_RISE,
+            expect="refuted",
+        ),
+    )
+    for name in ("factor", "balance")
+)
+
+_RECOGNISED = Claim(
+    name="constructions_are_recognised",
+    statement="Of the frequencies of constructions with 1% of noise 95% or more are recognised.",
+    source="The measurement itself, on networks whose solutions are known",
+    sql="recognised.sql",
+    parameters={"construction": "order%"},
+    test=RECOGNISED,
+    family="recognised",
+    gate=FINISHED,
+    controls=tuple(
+        Control(
+            name=name,
+            statement=statement,
+            sql="recognised.sql",
+            parameters={"construction": name},
+            test=RECOGNISED,
+            expect="refuted",
+        )
+        for name, statement in (
+            ("memorising", "A solution that memorises must not pass for a construction."),
+            ("random", "Random weights must not pass for a construction."),
+        )
+    ),
+)
+
+_BARRIER = Claim(
+    name="one_solution_up_to_symmetry",
+    statement="Between two trained networks, once matched, the loss rises by less than 0.01.",
+    source="Conjecture of Entezari et al., arXiv 2110.06296, with the symmetries of the residues besides",
+    sql="barrier_height.sql",
+    parameters={"matching": "all"},
+    test=NO_BARRIER,
+    family="barrier",
+    gate=FINISHED,
+    controls=(
+        Control(
+            name="disguised_copy",
+            statement="A network and its own disguised copy must be found to be one.",
+            sql="barrier_height.sql",
+            parameters={"matching": "copy_all"},
+            test=NO_BARRIER,
+            expect="supported",
+        ),
+        Control(
+            name="copy_not_matched",
+            statement="The same copy, not matched, must not.",
+            sql="barrier_height.sql",
+            parameters={"matching": "copy_none"},
+            test=NO_BARRIER,
+            expect="refuted",
+        ),
+    ),
+)
+
+LANDSCAPE_CLAIMS = (*_PATHS, _RECOGNISED, _BARRIER)
