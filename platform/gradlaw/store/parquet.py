@@ -15,8 +15,8 @@ from gradlaw.errors import SchemaError, StoreError
 
 SCHEMA_VERSION = 1
 ROW_GROUP_ROWS = 122_880
-ROW_GROUP_BYTES = 64 << 20
-"""In memory: a group is also what is held before it is written, and what a reader reads at once."""
+ROW_GROUP_BYTES = 32 << 20
+"""In memory: a group is what is held before it is written, and a few times over while it is written."""
 MAGIC = b"PAR1"
 STEP = "step"
 COMPRESSED_ROWS = 1024
