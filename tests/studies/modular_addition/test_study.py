@@ -56,6 +56,9 @@ def test_paper_holds_the_authors_300_runs():
     for item in runs:
         assert (item.trial.steps, item.hyperparameters["lr"]) == (10_000, 0.01)
         assert (item.trial.rule, item.hyperparameters["train_share"]) == ("adam@1", 0.9)
+    # three products of matrices a step: forward, and backward to the weights and to the hidden nodes
+    flops = sum(6 * round(0.9 * d * d) * q * d * 10_000 * num for (d, q, _), num in cells.items())
+    assert f"{flops / 1e15:.1f} PFLOP" in STUDY.presets["paper"].doc
 
 
 def test_the_table_is_the_papers_at_one_width_and_decay():
