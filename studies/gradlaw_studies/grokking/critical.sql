@@ -1,7 +1,8 @@
 -- One row: one seed and modulus d; the critical number n of training rows. By Spearman and Karber: the logs of
 -- neighbouring numbers are averaged where adding the held-out rows sets in (if it comes and goes, each change
 -- counts with its sign). x = ln(d ln d), y = ln(n), value = n / (d ln d).
--- A seed is left out unless at every modulus the smallest share fails and the largest succeeds.
+-- A modulus with a single share is none of the law's. A seed is left out unless at every modulus the smallest
+-- share fails and the largest succeeds.
 -- $source: 'measured', or a check of the instrument: what would be seen if exactly n >= $multiple d ln(d)
 -- ('d log d') or n >= $multiple d ('d') sufficed.
 WITH events AS (
@@ -23,6 +24,7 @@ runs AS (
     FROM trials AS t
     JOIN events AS e USING (trial_id)
     WHERE t.labels = 'sum' AND t.weight_decay = $weight_decay
+    QUALIFY min(t.train_share) OVER (PARTITION BY t.modulus) < max(t.train_share) OVER (PARTITION BY t.modulus)
 ),
 steps_up AS (
     SELECT

@@ -16,6 +16,7 @@ runs AS (
     JOIN events AS e USING (trial_id)
     CROSS JOIN (VALUES (0.125), (0.25), (0.5), (1.0)) AS b (budget)
     WHERE t.labels = 'sum' AND t.weight_decay = $weight_decay
+    QUALIFY min(t.train_share) OVER (PARTITION BY t.modulus) < max(t.train_share) OVER (PARTITION BY t.modulus)
 ),
 steps_up AS (
     SELECT

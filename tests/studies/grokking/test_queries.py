@@ -38,6 +38,7 @@ LADDER = {
     (1, 13, 0.2): None, (1, 13, 0.3): 20,
     (2, 13, 0.2): None, (2, 13, 0.3): 20,
     (3, 13, 0.2): None, (3, 13, 0.3): None,
+    (1, 17, 0.5): None,  # a single share: none of the law's
 }  # fmt: skip
 
 
@@ -219,7 +220,8 @@ def test_phases_count_the_seeds_that_add(tables):
     assert found[11, 0.3] == (2, 0.5)
     assert found[11, 0.5] == (2, 1.0)
     assert found[13, 0.3] == (3, pytest.approx(2 / 3))
-    assert len(found) == 6
+    assert found[17, 0.5] == (1, 0.0)
+    assert len(found) == 7
 
 
 def test_critical_rows_are_drawn_for_each_budget_that_closes_them(tables):

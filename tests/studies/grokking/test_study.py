@@ -16,7 +16,7 @@ from gradlaw_analysis.stats.power import check_decidable
 from gradlaw_studies.grokking.claims import CLAIMS
 from gradlaw_studies.grokking.figures import FIGURES
 from gradlaw_studies.grokking.law import CONSTANT, ladder, share
-from gradlaw_studies.grokking.study import DECAY, STUDY
+from gradlaw_studies.grokking.study import LAW_DECAY, STUDY
 
 mpl.use("agg")
 
@@ -81,12 +81,16 @@ def test_the_arms_that_the_claims_name_are_trained_at_one_point(preset):
 def test_the_ladder_of_shares_encloses_the_published_one_and_that_of_the_controls(preset):
     shares = defaultdict(list)
     for run in trained(preset):
-        if run["labels"] == "sum" and run["weight_decay"] == DECAY:
+        if run["labels"] == "sum" and run["weight_decay"] == LAW_DECAY:
             shares[run["modulus"]].append(run["train_share"])
+    shares = {modulus: found for modulus, found in shares.items() if len(found) > 1}
+    assert shares
     for modulus, found in shares.items():
-        for inside in (share(modulus), share(modulus, 2 / 3 * CONSTANT), 7 / modulus):
+        for inside in (share(modulus), share(modulus, 1.2 * CONSTANT)):
             assert min(found) < inside < max(found) < 1
-        assert len(found) == len(set(found)) >= 7
+        assert len(found) == len(set(found)) >= 6
+        if len(shares) > 1:  # where a slope is asked for
+            assert min(found) < 8 / modulus < max(found)
 
 
 def test_the_critical_share_is_that_of_the_public_code():
@@ -95,7 +99,7 @@ def test_the_critical_share_is_that_of_the_public_code():
 
 
 def test_a_ladder_has_equal_steps_in_logarithms():
-    assert np.diff(np.log(ladder(1.4, 1.2, 7))) == pytest.approx(np.log(1.2))
+    assert np.diff(np.log(ladder(2.25, 1.09, 6))) == pytest.approx(np.log(1.09))
 
 
 def test_claims_are_named_once_and_figures_show_known_ones():
