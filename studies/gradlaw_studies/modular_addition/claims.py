@@ -13,6 +13,11 @@ round ones that such a table can support at all, and the first is also the dista
 and d = 71 (0.26). Width: from d = 23 to 127 the table's mean order falls by 0.29 for every doubling of d; a
 doubling of the width must do less than a third of that. The conjecture's margins are its own: an exponent of
 0.5 to within 0.1, a norm to within 1%.
+
+Planning sds are from exploratory seeds (1,000,000 on) where d = 23 has them: all frequencies of such networks
+had order 4 or 6, five or six of eleven order 6; nought to two of eleven were products of no construction's
+kind, so that the share of constructions gets no margin: a mean below 90% refutes. For the exponent: log n6
+scattered by 0.1 from network to network, and eight primes spread log n by 0.84, which makes 0.045.
 """
 
 from __future__ import annotations
@@ -44,9 +49,10 @@ TABLE = f"{PAPER}, table of solutions found by gradient descent (q = 512, weight
 CONJECTURE = "Norm of the constructions, minimised over the number of order-6 frequencies; derived, untested"
 
 ALMOST_ALL = Proportion(target=0.9, margin=0.05, direction="greater", sd=0.02)
+CONSTRUCTIONS = Proportion(target=0.9, margin=0.0, direction="greater", sd=0.09)
 RISING = Trend(direction="greater", num_levels=len(MODULI))
 FALLING = Trend(direction="less", num_levels=4)
-WIDTHLESS = Slope(target=0.0, margin=0.1, sd=0.05)
+WIDTHLESS = Slope(target=0.0, margin=0.1, sd=0.07)
 MOST_COLLAPSE = Proportion(target=0.5, margin=0.0, direction="greater")
 ROOT = Slope(target=0.5, margin=0.1, sd=0.055)
 WITHIN_PERCENT = Mean(target=0.01, margin=0.0025, direction="less", sd=0.001)
@@ -141,10 +147,10 @@ def _solutions(modulus: int) -> tuple[Claim, ...]:
             source=f"{PAPER}, abstract: around 95% of the solutions match the constructions",
             sql="construction_share.sql",
             parameters={**where, "all_frequencies": False},
-            test=ALMOST_ALL,
+            test=CONSTRUCTIONS,
             family=f"solutions_d{modulus}",
             gate=CONVERGED,
-            controls=_must_fail("construction_share.sql", ALMOST_ALL, all_frequencies=True),
+            controls=_must_fail("construction_share.sql", CONSTRUCTIONS, all_frequencies=True),
         ),
         Claim(
             name=f"kinds_d{modulus}",
@@ -251,7 +257,7 @@ _LAWS = (
     ),
     Claim(
         name="norm_is_formula",
-        statement="A network's squared norm is that of the cheapest construction with its orders, within 1%.",
+        statement="A network's squared norm is what the conjecture has for its orders, within 1%.",
         source=f"{CONJECTURE}: (2d)^(-2/3) (6d (4^(1/3) n4 + 6^(1/3) n6) + 6^(1/3) d n4 / n6)",
         sql="norm_error.sql",
         parameters={"weight_decay": DECAY, "order_six_everywhere": False},

@@ -135,7 +135,8 @@ def draw_late(rows: pd.DataFrame) -> Canvas:
     left.set(ylabel="share", ylim=(0, 1))
     left.grid(visible=False, axis="x")
     left.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    right.set(yscale="log", xlabel="modulus d", ylabel="median residual of factors")
+    right.set(xlabel="modulus d", ylabel="median residual of factors")
+    right.set_ylim(bottom=0)
     right.margins(x=0.3)
     canvas.tight_layout()
     return canvas

@@ -57,7 +57,7 @@ def _histograms(rows: pd.DataFrame, column: str, title: str) -> Canvas:
             part = rows[(rows["modulus"] == modulus) & (rows[column] == level)]
             _histogram(ax, part)
             seen = part[["num_converged", "num_networks"]].head(1).to_numpy().ravel()
-            counts = f"{seen[0]} of {seen[1]} converged" if len(seen) else "no networks"
+            counts = f"{seen[0]:.0f} of {seen[1]:.0f} converged" if len(seen) else "no networks"
             ax.set_title(f"{title.format(level)}\n{counts}" if row == 0 else counts, fontsize=9)
         axes[row, 0].set_ylabel(f"d = {modulus}\nshare of frequencies")
     for ax in axes[-1]:
@@ -159,7 +159,7 @@ def draw_conjecture(rows: pd.DataFrame) -> Canvas:
         ax.set_xticks(n, [f"{value:g}" for value in n])
         ax.minorticks_off()
     left.set_yticks([1, 2, 3, 5, 10, 20], ["1", "2", "3", "5", "10", "20"])
-    left.legend(fontsize=8)
+    left.legend(fontsize=8, loc="lower right")
     right.legend(fontsize=8)
     canvas.tight_layout()
     return canvas

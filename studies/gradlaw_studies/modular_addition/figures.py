@@ -41,7 +41,7 @@ FIGURES = (
     Figure(
         name="accuracy",
         caption="Accuracy on the pairs trained on and on the tenth held out (q = 512, weight decay 5e-5; "
-        "mean, and the range over networks). Shuffled sums are memorised and do not generalise.",
+        "mean, and the range over networks; every 100 steps). Shuffled sums leave nothing to generalise.",
         sql="figure_accuracy.sql",
         parameters=_OF_TABLE,
         draw=draw_accuracy,
