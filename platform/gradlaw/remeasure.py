@@ -44,7 +44,7 @@ Say = Callable[[str], None]
 
 _NOTE = "measured on weights kept in "
 _SAY_EVERY_S = 10.0
-_NAMED = 5
+_NAMED = 20
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from drivers import Drivers
 from held import STUDIES, committed
 
 import gradlaw
-from gradlaw import cli, measurable
+from gradlaw import cli, measurable, remeasure
 from gradlaw.engine import run as engine_run
 from gradlaw.errors import SchemaError
 from gradlaw.hyperparameter import Scalar
@@ -152,11 +152,17 @@ def test_a_probe_sees_task_rows_buffers_and_hyperparameters(stored: Stored, tmp_
     ],
 )
 def test_trials_without_the_weights_are_named_and_left_alone(
-    preset: str, settings: dict[str, Scalar], reason: str, stored: Stored, tmp_path: Path
+    preset: str,
+    settings: dict[str, Scalar],
+    reason: str,
+    stored: Stored,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = stored(preset, tmp_path / "store")
     before = {name: data for name, data in files(store).items() if not name.startswith("plans/")}
     lines: list[str] = []
+    monkeypatch.setattr(remeasure, "_NAMED", 5)
     summary = gradlaw.measure(KEPT, preset=preset, store=store, set=settings, say=lines.append)
     assert not summary.complete
     assert set(summary.left.values()) == {reason}

@@ -140,7 +140,7 @@ class Sink:
         return self._hash.hexdigest()
 
     def write(self, data: bytes) -> int:
-        """Appends; raises StoreError if the disk is full. What is discarded takes no more, and says nothing."""
+        """Appends; raises StoreError if the disk is full. What is discarded takes no more, silently."""
         if self._file.closed:  # a writer of some format still completes its file when it is let go of
             return len(data)
         with _explained(self._path, "write"):
