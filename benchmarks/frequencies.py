@@ -5,12 +5,15 @@ kinds of 1,000 networks at d = 127 and q = 512 at all 63 frequencies, from weigh
 are in a random order, 1% of noise is added, and ``right`` is the share of frequencies whose kind is the one
 that was put there.
 
+One process and nearly all of it on one core; ``load`` is the number of processes that wanted one.
+
 - ``published_mix``: kinds as published at d = 127, mostly of order four.
 - ``order_six``: order six everywhere, where ten times as many splits are looked at.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -75,6 +78,7 @@ def cases(num: int) -> Iterator[dict[str, Any]]:
             "cpu_s": round(cpu, 2),
             "ms_per_network": round(1e3 * wall / num, 2),
             "right": right / (num * (MODULUS // 2)),
+            "load": round(os.getloadavg()[0], 1),
         }
 
 
