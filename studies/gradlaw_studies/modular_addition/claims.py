@@ -7,12 +7,12 @@ nothing from the others; a claim without data says so.
 
 Margins. A frequency is 1/11 of a network of d = 23, so "almost all" is nine in ten, and five points short of
 it is what refutes. "About 95%" is likewise met from nine in ten. Distributions: with a perfect match the
-table's own five networks leave a total variation of 0.108 on average and 0.218 at the 95th percentile
-(d = 23, five networks a side), falling as the root of the number of frequencies; the margins are the smallest
-round ones that such a table can support at all, and the first is also the distance between its rows of d = 23
-and d = 71 (0.26). Width: from d = 23 to 127 the table's mean order falls by 0.29 for every doubling of d; a
-doubling of the width must do less than a third of that. The conjecture's margins are its own: an exponent of
-0.5 to within 0.1, a norm to within 1%.
+table's own five networks leave a total variation of 0.108 on average and 0.218 at the 95th percentile (d =
+23, five networks a side), falling as the root of the number of frequencies. The margins are the smallest
+round ones that a perfect match meets about every other time, with eight networks against the table's five;
+what this cannot decide it calls inconclusive. Width: from d = 23 to 127 the table's mean order falls by 0.29
+for every doubling of d; a doubling of the width must do less than a third of that. The conjecture's margins
+are its own: an exponent of 0.5 to within 0.1, a norm to within 1%.
 
 Planning sds are from exploratory seeds (1,000,000 on) where d = 23 has them: all frequencies of such networks
 had order 4 or 6, five or six of eleven order 6; nought to two of eleven were products of no construction's
@@ -58,7 +58,7 @@ ROOT = Slope(target=0.5, margin=0.1, sd=0.055)
 WITHIN_PERCENT = Mean(target=0.01, margin=0.0025, direction="less", sd=0.001)
 ONE_FREQUENCY = Mean(target=0.9, margin=0.05, direction="greater", sd=0.02)
 NO_MEAN = Mean(target=0.05, margin=0.02, direction="less", sd=0.01)
-TOTAL_VARIATION = {23: 0.25, 71: 0.15, 127: 0.1}
+TOTAL_VARIATION = {23: 0.3, 71: 0.15, 127: 0.1}
 
 CONVERGED = Gate(
     statement="The network was trained to its end and converged; what did not is counted here as failed.",

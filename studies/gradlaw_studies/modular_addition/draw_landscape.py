@@ -61,9 +61,9 @@ def draw_starts(rows: pd.DataFrame) -> Canvas:
         part = rows[chosen & (rows["weight_decay"] == decay)].sort_values("step")
         for row in part.to_dict("records"):
             base = 0.0
-            colours = {**order_colours(), "other_orders": GREY}
-            for order, colour in colours.items():
-                width = row[f"num_{order}" if order == "other_orders" else f"num_order_{order}"]
+            fours, sixes = order_colours().values()
+            for counted, colour in (("order_4", fours), ("order_6", sixes), ("other_orders", GREY)):
+                width = row[f"num_{counted}"]
                 left.barh(place, width, left=base, height=0.8, color=colour)
                 base += width
             moment = "start" if row["step"] == 0 else "end"
