@@ -19,7 +19,7 @@ N: networks. d: modulus. n: frequencies. q: width.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,11 +87,11 @@ def measure_networks(
             authors' code splits and names (see :mod:`.factoring` and :mod:`.kinds`).
 
     Raises:
-        ConfigurationError: If d is even or below 5, or a threshold is out of range.
+        ConfigurationError: If d is even or below 5; all that is wrong with thresholds, tolerance and rule.
         UsageError: If the shape is another.
     """
     given = checked_networks(weights)
-    _check(threshold, relative_threshold, tolerance)
+    _check(threshold, relative_threshold, tolerance, rule)
     size = chunk_size(given.shape)
     parts = []
     for start in range(0, max(len(given), 1), size):
@@ -135,7 +135,7 @@ def finite_spectrum(weights: NDArray[np.floating]) -> tuple[Spectrum, NDArray[np
     return spectrum(np.where(finite[:, None, None, None], weights, 0)), finite
 
 
-def _check(threshold: float, relative_threshold: float, tolerance: float) -> None:
+def _check(threshold: float, relative_threshold: float, tolerance: float, rule: Rule) -> None:
     faults = [
         f"{name}: got {value}, allowed > 0"
         for name, value in (("threshold", threshold), ("tolerance", tolerance))
@@ -143,6 +143,8 @@ def _check(threshold: float, relative_threshold: float, tolerance: float) -> Non
     ]
     if not 0 < relative_threshold < 1:
         faults.append(f"relative_threshold: got {relative_threshold}, allowed above 0 and below 1")
+    if rule not in get_args(Rule):
+        faults.append(f"rule: got {rule!r}, allowed {' or '.join(map(repr, get_args(Rule)))}")
     if faults:
         raise ConfigurationError(faults)
 

@@ -200,7 +200,10 @@ def test_shapes_that_are_no_networks_are_refused(measure):
             measure(np.zeros((1, 3, modulus, 4)))
 
 
-def test_thresholds_out_of_range_are_named_together():
+def test_settings_out_of_range_are_named_together():
     with pytest.raises(ConfigurationError) as caught:
-        measure_networks(np.zeros((1, 3, 7, 4)), threshold=0.0, tolerance=-1.0, relative_threshold=1.0)
-    assert len(caught.value.faults) == 3
+        measure_networks(
+            np.zeros((1, 3, 7, 4)), threshold=0.0, tolerance=math.nan, relative_threshold=1.0, rule="best"
+        )
+    names = [fault.partition(":")[0] for fault in caught.value.faults]
+    assert names == ["threshold", "tolerance", "relative_threshold", "rule"]
