@@ -80,17 +80,17 @@ SMOKE = Preset(
 )
 
 DEMO = Preset(
-    doc="three primes to 31, six shares, six weight decays, ten seeds: minutes on two cores",
+    doc="three primes to 31, six shares, six weight decays, eight seeds: minutes on two cores",
     grids=with_arms(
         training(
             [demo_point(multiple, modulus=modulus) for modulus in (11, 17, 31) for multiple in RUNGS],
             steps=6000,
             log_every=25,
-            pack_width=10,
+            pack_width=8,
         ),
         demo_point(4.2),
     ),
-    seeds=10,
+    seeds=8,
 )
 
 PAPER = Preset(
@@ -108,13 +108,13 @@ PAPER = Preset(
 )
 
 LAW = Preset(
-    doc="shares around the critical one for nine primes to 71, ten seeds: hours on two cores",
+    doc="shares about the critical one for nine primes to 71, ten seeds: hours on two cores",
     grids=(
         training(
             [
                 demo_point(multiple, modulus=modulus)
                 for modulus in (11, 13, 17, 23, 31, 41, 53, 61, 71)
-                for multiple in ladder(1.6, 1.1, 9)
+                for multiple in ladder(1.6, 1.055, 15)
             ],
             steps=20_000,
             log_every=50,
