@@ -118,13 +118,13 @@ DEMO = Preset(
 )
 
 TABLE = Preset(
-    doc="the published table: d = 23, 71, 127 at q = 512, weight decay 5e-5; hours on two cores",
+    doc="the published table: d = 23, 71, 127 at q = 512, weight decay 5e-5; two hours on two cores",
     grids=(networks((*map(point, MODULI), SHUFFLED), pack_width=2),),
     seeds=8,
 )
 
 SCALING = Preset(
-    doc="eight primes d from 11 to 127, q at least 4d; shares its largest networks with the table",
+    doc="eight primes d from 11 to 127, q at least 4d; three hours on two cores, less what the table has",
     grids=(networks((*(point(modulus, fitting(modulus)) for modulus in PRIMES), SHUFFLED), pack_width=2),),
     seeds=8,
 )
