@@ -4,9 +4,9 @@ Of exponents: over the demo's primes 11 .. 31, n ~ d would show a slope of 0.74 
 one of 1.48 and n ~ d log(d)^2 one of 1.26; the margin of 0.12 is below half the distance to the nearest.
 Of constants: 10%, about one step of the ladder of shares (9%).
 
-A threshold is known to half a step of that ladder (4.4%) however many seeds there are, and on exploratory seeds
-nearly all thresholds of a modulus fell on one step: so beside its interval over seeds a slope over the demo's
-three primes has a resolution of 0.064, and the constant one of 4.4%.
+A threshold is known to half a step of that ladder (4.4%) however many seeds there are, and on exploratory
+seeds nearly all thresholds of a modulus fell on one step: so beside its interval over seeds a slope over the
+demo's three primes has a resolution of 0.064, and the constant one of 4.4%.
 """
 
 from __future__ import annotations
