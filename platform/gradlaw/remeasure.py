@@ -1,8 +1,9 @@
 """Measure again: table probes on the weights that a store keeps, so that nothing is trained.
 
-A trial's new measurements make a new attempt at its pack, which holds all that the plan asks of the trial:
-what stood in the store, copied as it is, and the new rows. So each trial has one winner, as ever, and a
-process that is killed half-way has written nothing that is seen.
+A trial's new measurements make a commit that holds all that the plan asks of the trial: what stood in the
+store, copied as it is, and the new rows. So each trial has one winner, as ever, and a process that is killed
+half-way has written nothing that is seen. The commit's number is above that of what it read, so that where
+nothing else decides, what was measured first wins, of all trials alike.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch import Tensor
 from gradlaw.engine.members import DTYPES
 from gradlaw.engine.rows import declared, metrics_table, with_trial
 from gradlaw.errors import StoreError
+from gradlaw.fingerprint import digest
 from gradlaw.launch.worker import open_writer
 from gradlaw.measurable import Job, Lacking, survey
 from gradlaw.pack import Pack, Training, probe_digests
@@ -159,12 +161,17 @@ def _name_left(left: Mapping[str, str], say: Say) -> None:
 
 
 def commit_measured(lacking: Lacking, store: Store) -> None:
-    """Measures the members of one pack that can be, and commits them as a new attempt at it."""
-    pack = replace(lacking.pack, members=tuple(job.member for job in lacking.jobs))
+    """Measures the members of one pack that can be, and commits them.
+
+    As a pack of its own: the one planned may run yet, for the members that are left.
+    """
+    pack_id = digest(["measured", lacking.pack.pack_id])
+    pack = replace(lacking.pack, pack_id=pack_id, members=tuple(job.member for job in lacking.jobs))
+    first = 1 + max(job.source.attempt for job in lacking.jobs)
     groups: dict[tuple[int, tuple[str, ...]], list[Job]] = {}
     for job in lacking.jobs:
         groups.setdefault((id(job.unit), tuple(table.name for table in job.copied)), []).append(job)
-    with open_writer(store, pack) as writer:
+    with open_writer(store, pack, first) as writer:
         for jobs in groups.values():
             _copy(pack, jobs, store.files, writer)
             for job, snapshot in _snapshots(pack, jobs, store.files):

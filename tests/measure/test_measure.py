@@ -120,6 +120,32 @@ def test_thresholds_follow_each_other_and_every_plan_keeps_its_own(stored: Store
     assert totals[1] > totals[0] > totals[2] > 0
 
 
+def test_views_of_no_plan_show_one_threshold(stored: Stored, tmp_path: Path) -> None:
+    """What was measured first, of every trial: which of two equal commits wins is no lottery of digests."""
+    store = stored("demo", tmp_path / "store")
+    (first,) = Store.open(store).plans()
+    query = "SELECT * EXCLUDE (pack_id) FROM large ORDER BY ALL"
+    before = Catalog(store).connection(first.plan_id).execute(query).fetchall()
+    for threshold in (0.3, 0.2, 0.4):
+        gradlaw.measure(KEPT, store=store, set={"large.threshold": threshold})
+    assert Catalog(store).connection().execute(query).fetchall() == before
+    assert {row["attempt"] for row in committed(store)} == {0, 1}
+
+
+def test_a_run_of_the_rest_after_a_measurement(trained: Trained, stored: Stored, tmp_path: Path) -> None:
+    """A plan whose packs were measured in part: the members that are left are trained, and none twice."""
+    store = tmp_path / "store"
+    trained(store, seeds=1)
+    measured = gradlaw.measure(KEPT, store=store, set=OTHER)
+    assert (measured.trials_measured, len(measured.left)) == (2, 4)
+    summary = trained(store, set=OTHER)
+    assert (summary.trials_run, summary.states) == (4, {"done": 6})
+    found = views(store, summary.plan_id)
+    expected = views(stored("demo", tmp_path / "anew", OTHER), summary.plan_id)
+    assert {**found, "trials": []} == {**expected, "trials": []}, "trials differ in the width of their pack"
+    assert len(found["trials"]) == 6
+
+
 def test_what_is_held_is_copied_and_not_measured(
     stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,11 +58,17 @@ def work(order: Order) -> Iterator[Report]:
     )
 
 
-def open_writer(store: Store, pack: Pack) -> PackWriter:
-    """The writer of the next attempt at a pack."""
+def open_writer(store: Store, pack: Pack, first_attempt: int = 0) -> PackWriter:
+    """The writer of the next attempt at a pack, whose number is at least the first."""
     tables = program_tables(pack.program) if pack.program else ()
     hyperparameters = pack.members[0].hyperparameters
-    return store.writer(pack.study, pack.pack_id, hyperparameters=hyperparameters, tables=tables)
+    return store.writer(
+        pack.study,
+        pack.pack_id,
+        hyperparameters=hyperparameters,
+        tables=tables,
+        first_attempt=first_attempt,
+    )
 
 
 def commit_unrun(

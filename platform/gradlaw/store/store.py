@@ -97,6 +97,7 @@ class Store:
         *,
         hyperparameters: Mapping[str, Scalar] | None = None,
         tables: Sequence[Table] = (),
+        first_attempt: int = 0,
     ) -> PackWriter:
         """Reserves the next attempt at a pack and opens its writer.
 
@@ -106,12 +107,20 @@ class Store:
             hyperparameters: Those of any member: a clash with the columns of ``trials`` is then found
                 before the pack runs, not at its commit.
             tables: What the pack will fill, for the same reason. Others may follow.
+            first_attempt: The smallest number the attempt may have.
 
         Raises:
             SchemaError: If the store holds a table or column of that name with other types.
             StoreError: If the store cannot be written.
         """
-        return PackWriter(self.files, study, pack_id, hyperparameters=hyperparameters, tables=tables)
+        return PackWriter(
+            self.files,
+            study,
+            pack_id,
+            hyperparameters=hyperparameters,
+            tables=tables,
+            first_attempt=first_attempt,
+        )
 
     def resolve(self, *, verify: bool = True) -> Resolved:
         """The files that count now; ``verify``: compare every file's digest (once a file)."""

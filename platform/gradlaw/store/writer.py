@@ -32,11 +32,11 @@ LIVE_KEEP_S = 3600.0
 """How long live parts stay after the last one of their attempt."""
 
 
-def reserve_attempt(files: LocalFiles, pack_id: str) -> PackKey:
-    """Reserves the smallest free attempt at a pack: two drivers never get the same one."""
+def reserve_attempt(files: LocalFiles, pack_id: str, first: int = 0) -> PackKey:
+    """Reserves the smallest free attempt at a pack, from ``first`` on: two drivers never get the same one."""
     paths.check("pack_id", pack_id, paths.PACK)
     document = {"host": platform.node(), "pid": os.getpid(), "started_at": datetime.now(UTC).isoformat()}
-    pack = PackKey(pack_id, 0)
+    pack = PackKey(pack_id, first)
     while not files.create(paths.attempt(pack), json.dumps(document).encode()):
         pack = PackKey(pack_id, pack.attempt + 1)
     return pack
@@ -75,13 +75,14 @@ class PackWriter:
         *,
         hyperparameters: Mapping[str, Scalar] | None = None,
         tables: Sequence[Table] = (),
+        first_attempt: int = 0,
     ) -> None:
         self.study = paths.check("study", study)
         self._files = files
         self._registered = hyperparameter_columns(hyperparameters or {})
         register_columns(files, paths.TRIALS, self._registered)
         self._tables: dict[str, TableWriter] = {}
-        self.pack = reserve_attempt(files, pack_id)
+        self.pack = reserve_attempt(files, pack_id, first_attempt)
         for table in tables:
             self._writer(table)
         self._live: list[pa.Table] = []
