@@ -111,10 +111,14 @@ def test_where_nodes_and_their_partners_may_be_exchanged_the_kind_is_the_same(no
     assert (kinds(only, 0.1) == OTHER).any()  # the best split alone would not do
 
 
-def test_a_half_whose_products_are_negative_is_no_construction():  # they would cancel r_kkk
+def test_a_half_whose_products_are_negative_is_no_construction():
+    # all rows of a half turned by a sixth: its a b c are negative and cancel those of the other half in r_kkk,
+    # while their cube root is the turn itself
     right = multiply(z_nu(1j), z_xi(np.exp(0.4j)))
-    wrong = right * np.array([1, -1, 1, -1])  # row by row: a b c changes sign
-    assert named(np.stack((right, wrong))) == [NU_I_XI, OTHER]
+    turned = right * np.exp(0.97j * np.pi / 3 * np.array([0, 0, 1, 1]))
+    assert abs(right.prod(axis=0).sum() - 4) < 1e-12
+    assert abs(turned.prod(axis=0).sum()) < 0.2
+    assert named(np.stack((right, turned))) == [NU_I_XI, OTHER]
 
 
 # What the published choice of a split does
