@@ -1,5 +1,6 @@
--- One row: one seed and modulus; log of the critical number of training rows (as in critical.sql) at the share
--- $early of the budget over that at the whole of it. A seed is left out unless every modulus has both.
+-- One row: one seed at the largest modulus, which is the slowest; log of the critical number of training rows (as
+-- in critical.sql) at the share $early of the budget over that at the whole of it. A seed is left out unless it has
+-- both.
 WITH events AS (
     SELECT trial_id, min(step) FILTER (test_accuracy >= $accuracy) AS test_step
     FROM metrics
@@ -33,16 +34,9 @@ critical AS (
     FROM steps_up
     GROUP BY seed, modulus, budget
     HAVING sum(change) = 1
-),
-pairs AS (
-    SELECT
-        seed,
-        modulus,
-        sum(CASE WHEN budget < 1 THEN log_n ELSE -log_n END) AS value
-    FROM critical
-    GROUP BY seed, modulus
-    HAVING count(*) = 2
 )
-SELECT seed, modulus, value
-FROM pairs
-QUALIFY count(*) OVER (PARTITION BY seed) = (SELECT count(DISTINCT modulus) FROM runs)
+SELECT seed, sum(CASE WHEN budget < 1 THEN log_n ELSE -log_n END) AS value
+FROM critical
+WHERE modulus = (SELECT max(modulus) FROM runs)
+GROUP BY seed
+HAVING count(*) = 2

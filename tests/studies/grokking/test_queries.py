@@ -35,8 +35,8 @@ ARMS = {
 LADDER = {
     (1, 11, 0.2): None, (1, 11, 0.3): 60, (1, 11, 0.4): None,
     (2, 11, 0.2): None, (2, 11, 0.3): None, (2, 11, 0.4): 30,
-    (1, 13, 0.2): None, (1, 13, 0.3): 20,
-    (2, 13, 0.2): None, (2, 13, 0.3): 20,
+    (1, 13, 0.2): None, (1, 13, 0.3): 20, (1, 13, 0.4): 10,
+    (2, 13, 0.2): None, (2, 13, 0.3): 20, (2, 13, 0.4): 20,
     (3, 13, 0.2): None, (3, 13, 0.3): None,
     (1, 17, 0.5): None,  # a single share: none of the law's
 }  # fmt: skip
@@ -176,29 +176,25 @@ def test_critical_rows_lie_between_failure_and_success_and_open_seeds_are_left_o
 
 
 def test_an_exact_threshold_is_found_to_a_rung_of_the_ladder(tables):
-    share = {"d log d": 0.35 * 11 / math.log(11), "d": 0.35 * 11}
-    for source, multiple in share.items():
+    # at 13 the same multiple asks for a share of 0.296 ('d') or 0.317 ('d log d'): below or above 0.3
+    below, above = middle(0.2, 0.3, 13), middle(0.3, 0.4, 13)
+    for source, multiple, expected in (("d", 0.35 * 11, below), ("d log d", 0.35 * 11 / math.log(11), above)):
         _, found = critical(tables, source=source, multiple=multiple)
-        # at 13 the same multiple asks for a share of 0.296 ('d') or 0.317: below or above 0.3
-        assert {key[0] for key in found} == ({1, 2} if source == "d" else set())
-    _, found = critical(tables, source="d", multiple=0.35 * 11)
-    assert found[1, 11].y == pytest.approx(math.log(middle(0.3, 0.4, 11)))
-    assert found[2, 13].y == pytest.approx(math.log(middle(0.2, 0.3, 13)))
+        assert {seed for seed, _ in found} == {1, 2}  # seed 3 has no rung above
+        for seed in (1, 2):
+            assert found[seed, 11].y == pytest.approx(math.log(middle(0.3, 0.4, 11)))
+            assert found[seed, 13].y == pytest.approx(math.log(expected))
+
+
+def settled(tables, early):
+    rows = ask(tables, "settled.sql", accuracy=0.99, weight_decay=2e-4, early=early)
+    return dict(zip(rows["seed"], rows["value"], strict=True))
 
 
 def test_a_smaller_budget_can_only_raise_the_threshold(tables):
-    rows = ask(tables, "settled.sql", accuracy=0.99, weight_decay=2e-4, early=0.5)
-    found = {(row.seed, row.modulus): row.value for row in rows.itertuples()}
-    # By step 50 seed 1 at 11 succeeds at 0.5 alone; all else was there by then.
-    expected = {**dict.fromkeys(CRITICAL, 0.0), (1, 11): math.log(middle(0.4, 0.5, 11) / SEED_1)}
-    assert set(found) == set(expected)
-    for key, value in expected.items():
-        assert found[key] == pytest.approx(value, abs=1e-12)
-
-
-def test_a_seed_that_is_not_there_at_half_the_budget_is_left_out(tables):
-    rows = ask(tables, "settled.sql", accuracy=0.99, weight_decay=2e-4, early=0.35)
-    assert set(rows["seed"]) == set()  # at 11 no share succeeds by step 35 for seed 1, nor at 0.5 for seed 2
+    assert settled(tables, 0.5) == {1: 0.0, 2: 0.0}  # at 13, the largest with several shares, all came by 20
+    raised = settled(tables, 0.15)  # by step 15 only seed 1 is there, and at 0.4 alone
+    assert raised == {1: pytest.approx(math.log(middle(0.3, 0.4, 13) / middle(0.2, 0.3, 13)))}
 
 
 def test_the_survival_curves_enclose_the_restricted_mean(tables):
@@ -221,7 +217,8 @@ def test_phases_count_the_seeds_that_add(tables):
     assert found[11, 0.5] == (2, 1.0)
     assert found[13, 0.3] == (3, pytest.approx(2 / 3))
     assert found[17, 0.5] == (1, 0.0)
-    assert len(found) == 7
+    assert found[13, 0.4] == (2, 1.0)
+    assert len(found) == 8
 
 
 def test_critical_rows_are_drawn_for_each_budget_that_closes_them(tables):
