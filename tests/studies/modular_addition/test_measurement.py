@@ -67,6 +67,13 @@ def test_noise_as_large_as_the_weights_leaves_no_construction():
     assert (measure_networks(noisy).kind == OTHER).all()
 
 
+def test_what_is_named_is_a_product():
+    found = measure_networks(composed(np.random.default_rng(2), 23, 60, noise=0.2)[0])
+    named_here = found.kind != OTHER
+    assert named_here.sum() > 50  # and two more have columns like a construction's, but no product
+    assert found.factorable[named_here].all()
+
+
 @pytest.mark.parametrize("modulus", [5, 9, 23, 127])
 @pytest.mark.parametrize("kind", [NU_SYN, NU_I_SYN_AB])
 def test_whole_constructions_are_named(modulus, kind):
@@ -112,7 +119,7 @@ def test_where_nodes_and_their_partners_may_be_exchanged_the_kind_is_the_same(no
 
 
 def test_a_half_whose_products_are_negative_is_no_construction():
-    # all rows of a half turned by a sixth: its a b c are negative and cancel those of the other half in r_kkk,
+    # all rows of a half turned by a sixth: its a b c are negative and cancel the other half in r_kkk,
     # while their cube root is the turn itself
     right = multiply(z_nu(1j), z_xi(np.exp(0.4j)))
     turned = right * np.exp(0.97j * np.pi / 3 * np.array([0, 0, 1, 1]))
