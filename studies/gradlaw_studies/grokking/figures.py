@@ -31,15 +31,18 @@ def draw_survival(rows: pd.DataFrame) -> Canvas:
     """Kaplan-Meier curves, a step line an arm."""
     canvas, ax = plt.subplots(figsize=(6, 4))
     colours = _decay_colours(rows["weight_decay"].tolist())
-    for (labels, decay), part in rows.groupby(["labels", "weight_decay"]):
+    arms = rows[["labels", "weight_decay"]].drop_duplicates().sort_values(["labels", "weight_decay"])
+    for labels, decay in zip(arms["labels"], arms["weight_decay"].astype(float), strict=True):
+        part = rows[(rows["labels"] == labels) & (rows["weight_decay"] == decay)]
         shuffled = labels == "shuffled"
         ax.step(
             part["time"],
             part["survival"],
             where="post",
-            color="black" if shuffled else colours[float(decay)],
+            color="black" if shuffled else colours[decay],
             linestyle=":" if shuffled else "--" if decay == 0 else "-",
-            linewidth=2.4 if decay == 0 else 1.6,
+            linewidth=1.6 if shuffled or decay > 0 else 2.8,
+            zorder=4 if shuffled else 3 if decay == 0 else 2,
             label=f"shuffled labels, {decay:g}" if shuffled else f"{decay:g}",
         )
     ax.set(xlabel="steps", ylabel="share of seeds not yet there", ylim=(-0.03, 1.05))
@@ -50,18 +53,23 @@ def draw_survival(rows: pd.DataFrame) -> Canvas:
 def draw_curves(rows: pd.DataFrame) -> Canvas:
     """Accuracy on training and held-out rows against the step, a panel a weight decay."""
     decays = sorted(rows["weight_decay"].unique())
+    columns = min(3, len(decays))
+    lines = -(-len(decays) // columns)
     canvas, axes = plt.subplots(
-        1, len(decays), figsize=(2.4 * len(decays) + 0.6, 2.8), sharey=True, squeeze=False
+        lines, columns, figsize=(2.6 * columns, 2.4 * lines), sharex=True, sharey=True, squeeze=False
     )
     colours = sns.color_palette("colorblind", n_colors=2)
-    for ax, decay in zip(axes[0], decays, strict=True):
+    for ax in axes.flat[len(decays) :]:
+        ax.set_visible(False)
+    for ax, decay in zip(axes.flat, decays, strict=False):
         part = rows[(rows["weight_decay"] == decay) & (rows["step"] > 0)]
         ax.plot(part["step"], part["train_accuracy"], "--", color=colours[0], label="training rows")
         ax.plot(part["step"], part["test_accuracy"], "-", color=colours[1], label="held-out rows")
-        ax.set(title=f"weight decay {decay:g}", xscale="log", xlabel="steps", ylim=(-0.03, 1.03))
-    axes[0, 0].set_ylabel("accuracy, mean over seeds")
-    axes[0, -1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        ax.set(title=f"weight decay {decay:g}", xscale="log", ylim=(-0.03, 1.03))
+    canvas.supxlabel("steps", fontsize="medium")
+    canvas.supylabel("accuracy, mean over seeds", fontsize="medium")
     canvas.tight_layout()
+    canvas.legend(*axes[0, 0].get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1.0, 0.5))
     return canvas
 
 
@@ -80,14 +88,9 @@ def draw_phase(rows: pd.DataFrame) -> Canvas:
         linewidths=0.6,
     )
     moduli = np.geomspace(rows["modulus"].min() * 0.92, rows["modulus"].max() * 1.08, 100)
-    ax.plot(moduli, CONSTANT * np.log(moduli) / moduli, color="black", linewidth=1.2)
-    ax.annotate(
-        f"{CONSTANT} ln(d) / d",
-        (moduli[-1], CONSTANT * np.log(moduli[-1]) / moduli[-1]),
-        textcoords="offset points",
-        xytext=(-4, -12),
-        ha="right",
-    )
+    law = CONSTANT * np.log(moduli) / moduli
+    ax.plot(moduli, law, color="black", linewidth=1.2, label=f"{CONSTANT} ln(d) / d")
+    ax.legend(loc="upper right")
     ax.set(xlabel="modulus d", ylabel="share of the pairs trained on", xscale="log", yscale="log")
     known = sorted(rows["modulus"].unique())
     ax.set_xticks(known, labels=[f"{modulus:g}" for modulus in known])
@@ -122,6 +125,9 @@ def draw_critical(rows: pd.DataFrame) -> Canvas:
     ends = np.array([found["scale"].min() * 0.9, found["scale"].max() * 1.1])
     ax.plot(ends, CONSTANT * ends, color="black", linewidth=1.2, label=f"{CONSTANT} d ln d")
     ax.set(xlabel="d ln d", ylabel="critical number of training rows", xscale="log", yscale="log")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:g}")
     ax.legend(title="steps allowed", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return canvas
 
