@@ -72,9 +72,9 @@ def draw_starts(rows: pd.DataFrame) -> Canvas:
             place += 1
     left.set_yticks(np.arange(place), labels, fontsize=8)
     left.invert_yaxis()
-    left.set(xlabel="frequencies of order 4 (blue), 6 (orange), others (grey)")
+    left.set_xlabel("frequencies: order 4 blue, 6 orange, others grey", fontsize=9)
     left.grid(visible=False, axis="y")
     right.axvline(1.0, color="0.5", linewidth=0.8)
-    right.set(xlabel="squared norm / that at the start")
+    right.set_xlabel("squared norm / start's", fontsize=9)
     canvas.tight_layout()
     return canvas

@@ -1,6 +1,6 @@
--- One row: one network that converged with every frequency at order 4 or 6 and at least one at each; how many
--- frequencies it has and of which order, and its squared norm over the conjecture's and over that of the same
--- construction with every node scaled to its least norm ("balanced").
+-- One row: one network, at least 4d wide, that converged with every frequency at order 4 or 6 and at least
+-- one at each; how many frequencies it has and of which order, and its squared norm over the conjecture's
+-- and over that of the same construction with every node scaled to its least norm ("balanced").
 SELECT
     t.modulus,
     t.seed,
@@ -25,4 +25,5 @@ WHERE n.step = t.steps
     AND t.task LIKE 'modular_addition@%'
     AND t.labels = 'sum'
     AND t.weight_decay = $weight_decay
+    AND t.width >= 4 * t.modulus
 ORDER BY ALL

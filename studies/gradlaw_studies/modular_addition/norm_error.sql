@@ -1,7 +1,7 @@
--- One row: one network; how far its squared norm is from the conjecture's: |norm^2 / formula - 1|, code scale.
--- With n4 and n6 frequencies of order 4 and 6 the formula is
--- (2d)^(-2/3) (6 d (4^(1/3) n4 + 6^(1/3) n6) + 6^(1/3) d n4 / n6).
--- $order_six_everywhere takes the formula of a network with order 6 at each of those frequencies instead.
+-- One row: one network at least 4d wide; how far its squared norm is from the conjecture's: |norm^2 /
+-- formula - 1|, in code scale. With n4 and n6 frequencies of order 4 and 6 the formula is (2d)^(-2/3) (6 d
+-- (4^(1/3) n4 + 6^(1/3) n6) + 6^(1/3) d n4 / n6). $order_six_everywhere takes the formula of a network with
+-- order 6 at each of those frequencies instead.
 WITH counted AS (
     SELECT
         t.seed,
@@ -15,6 +15,7 @@ WITH counted AS (
         AND t.task LIKE 'modular_addition@%'
         AND t.labels = 'sum'
         AND t.weight_decay = $weight_decay
+        AND t.width >= 4 * t.modulus
         AND n.num_other_orders = 0
         AND n.num_order_6 > 0
 )

@@ -18,7 +18,7 @@ FOLDER = Path(gradlaw_studies.modular_addition.__file__).parent
 ADDITION, CONSTRUCTED = "modular_addition@2", "modular_addition_constructed@1"
 
 
-def trial(name, seed, *, modulus=5, width=16, weight_decay=5e-5, **other):
+def trial(name, seed, *, modulus=5, width=32, weight_decay=5e-5, **other):
     fixed = {"task": ADDITION, "labels": "sum", "state": "done", "steps": 10}
     return {
         "trial_id": name, "seed": seed, "modulus": modulus, "width": width, "weight_decay": weight_decay,
@@ -29,12 +29,13 @@ def trial(name, seed, *, modulus=5, width=16, weight_decay=5e-5, **other):
 TRIALS = [
     trial("a", 1),
     trial("b", 2),
-    trial("wide", 1, width=64),
+    trial("wide", 1, width=128),
     trial("decayed", 1, weight_decay=1e-4),
     trial("crushed", 1, weight_decay=5e-4),
-    trial("shuffled", 1, labels="shuffled", width=32),
+    trial("shuffled", 1, labels="shuffled", width=24),
     trial("built", 1, task=CONSTRUCTED, labels=None, construction="order_6", block="nu*syn"),
     trial("broken", 3, state="diverged"),
+    trial("narrow", 7, width=16),
     trial("small", 1, modulus=23, width=512),
     trial("large", 1, modulus=71, width=512),
     trial("largest", 1, modulus=127, width=512),
@@ -70,6 +71,7 @@ NETWORKS = [
     ("b", 10, True, 1, 1, 0, 40.0, 0.97, 0.02, 1.0, 1.0),
     ("wide", 10, False, 0, 1, 1, 41.0, 0.8, 0.02, 1.0, 0.4),
     ("decayed", 10, True, 2, 0, 0, 42.0, 0.9, 0.02, 1.0, 1.0),
+    ("narrow", 10, True, 1, 1, 0, 60.0, 0.6, 0.4, 1.0, 1.0),
     ("crushed", 10, False, 0, 0, 2, 0.0, 0.5, 0.02, 0.2, 0.2),
     ("shuffled", 10, False, 0, 1, 1, 90.0, 0.4, 0.1, 1.0, 0.1),
     ("built", 0, False, 0, 2, 0, 80.0, 1.0, 0.0, 1.0, 1.0),
@@ -110,7 +112,7 @@ BARRIER = [
     {"trial_id": name, "matching": "none", "position": place, "loss": loss, "chord": 0.25, "distance": 1.0}
     for name, place, loss in (("a", 0.5, 1.0), ("b", 0.5, 3.0), ("a", 0.75, 0.5))
 ]
-TABLE = {"width": 16, "weight_decay": 5e-5}
+TABLE = {"width": 32, "weight_decay": 5e-5}
 END = {"task": "modular_addition@%", "labels": "sum", "moment": "end"}
 HERE = {**END, "modulus": 5, **TABLE}
 ANY = {"modulus": 0, "width": 0, "weight_decay": 0.0}
@@ -151,7 +153,7 @@ def rows(tables, file, **parameters):
 def test_the_gate_passes_what_converged_and_whatever_is_no_ordinary_network(tables):
     passed = dict(rows(tables, "converged_gate.sql"))
     assert {name for name, flag in passed.items() if flag} == {
-        "a", "b", "decayed", "shuffled", "built", "small", "large", "largest",
+        "a", "b", "decayed", "narrow", "shuffled", "built", "small", "large", "largest",
     }  # fmt: skip
     assert len(passed) == len(TRIALS)
 
@@ -161,7 +163,7 @@ def test_the_other_gates_ask_for_an_end_and_for_orders_four_and_six(tables):
     assert {name for name, flag in finished.items() if not flag} == {"broken"}
     formula = dict(rows(tables, "formula_gate.sql"))
     assert {name for name, flag in formula.items() if flag} == {
-        "a", "b", "shuffled", "built", "small", "large", "largest",
+        "a", "b", "narrow", "shuffled", "built", "small", "large", "largest",
     }  # fmt: skip
 
 
@@ -203,14 +205,14 @@ def test_the_share_of_order_four_stands_at_its_modulus(tables):
 
 
 def test_the_mean_order_stands_against_the_width(tables):
-    found = rows(tables, "width_slope.sql", weight_decay=5e-5, smallest=16, planted=0.0)
-    assert found == [(1, 5, 4.0, 5.0), (1, 5, 6.0, 9.0), (2, 5, 4.0, 5.0)]
+    found = rows(tables, "width_slope.sql", weight_decay=5e-5, smallest=32, planted=0.0)
+    assert found == [(1, 5, 5.0, 5.0), (1, 5, 7.0, 9.0), (2, 5, 5.0, 5.0)]
     planted = rows(tables, "width_slope.sql", weight_decay=5e-5, smallest=64, planted=0.3)
-    assert planted == [(1, 5, 6.0, pytest.approx(1.8))]
+    assert planted == [(1, 5, 7.0, pytest.approx(2.1))]
 
 
 def test_the_mean_order_stands_at_its_weight_decay(tables):
-    where = {"modulus": 5, "width": 16, "largest": 2e-4}
+    where = {"modulus": 5, "width": 32, "largest": 2e-4}
     assert rows(tables, "decay_trend.sql", **where, planted=0.0) == [
         (1, 5e-5, 5.0), (1, 1e-4, 4.0), (2, 5e-5, 5.0),
     ]  # fmt: skip
@@ -219,7 +221,7 @@ def test_the_mean_order_stands_at_its_weight_decay(tables):
 
 
 def test_a_collapsed_network_fits_less_than_half(tables):
-    where = {"modulus": 5, "width": 16}
+    where = {"modulus": 5, "width": 32}
     assert rows(tables, "collapse.sql", **where, weight_decay=5e-4) == [(1, 1, 1)]
     assert rows(tables, "collapse.sql", **where, weight_decay=5e-5) == [(1, 0, 1), (2, 0, 1)]
 
@@ -265,17 +267,17 @@ def test_measures_of_a_network_are_read_at_their_moment(tables):
 
 
 def test_the_histogram_counts_every_network_and_says_how_many_converged(tables):
-    found = ask(tables, "figure_orders.sql", width=16, weight_decay=0.0).set_index(["weight_decay", "order"])
+    found = ask(tables, "figure_orders.sql", width=32, weight_decay=0.0).set_index(["weight_decay", "order"])
     assert found["share"].to_dict() == {
         (5e-5, 4): 0.5, (5e-5, 6): 0.5, (1e-4, 4): 1.0, (5e-4, 0): 1.0,
     }  # fmt: skip
     assert found.loc[(5e-5, 4), ["num_networks", "num_converged"]].tolist() == [2, 2]
     assert found.loc[(5e-4, 0), ["num_networks", "num_converged"]].tolist() == [1, 0]
-    wide = ask(tables, "figure_orders.sql", width=64, weight_decay=5e-5)
+    wide = ask(tables, "figure_orders.sql", width=128, weight_decay=5e-5)
     assert wide["order"].tolist() == [6, 10]
     converged = ask(tables, "figure_converged.sql").set_index(["modulus", "labels", "width", "weight_decay"])
-    assert converged.loc[(5, "sum", 16, 5e-5), ["num_networks", "num_converged"]].tolist() == [3, 2]
-    assert converged["test_accuracy"][5, "shuffled", 32, 5e-5] == pytest.approx(0.1)
+    assert converged.loc[(5, "sum", 32, 5e-5), ["num_networks", "num_converged"]].tolist() == [3, 2]
+    assert converged["test_accuracy"][5, "shuffled", 24, 5e-5] == pytest.approx(0.1)
 
 
 def test_the_figure_of_kinds_averages_over_networks(tables):
