@@ -136,7 +136,7 @@ def draw_late(rows: pd.DataFrame) -> Canvas:
     left.grid(visible=False, axis="x")
     left.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     right.set(xlabel="modulus d", ylabel="median residual of factors")
+    right.margins(x=0.3, y=0.2)
     right.set_ylim(bottom=0)
-    right.margins(x=0.3)
     canvas.tight_layout()
     return canvas

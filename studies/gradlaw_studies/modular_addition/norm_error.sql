@@ -1,7 +1,7 @@
--- One row: one network at least 4d wide; how far its squared norm is from the conjecture's: |norm^2 /
--- formula - 1|, in code scale. With n4 and n6 frequencies of order 4 and 6 the formula is (2d)^(-2/3) (6 d
--- (4^(1/3) n4 + 6^(1/3) n6) + 6^(1/3) d n4 / n6). $order_six_everywhere takes the formula of a network with
--- order 6 at each of those frequencies instead.
+-- One row: one network at least 4d wide; how far its squared norm is from the conjecture's, in code scale:
+-- |norm^2 / formula - 1|. With n4 and n6 frequencies of order 4 and 6 the formula is
+-- (2d)^(-2/3) (6d (4^(1/3) n4 + 6^(1/3) n6) + 6^(1/3) d n4 / n6).
+-- $order_six_everywhere takes the formula of a network with order 6 at each of those frequencies instead.
 WITH counted AS (
     SELECT
         t.seed,
