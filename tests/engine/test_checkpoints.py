@@ -268,16 +268,16 @@ def test_a_short_pack_keeps_none(train: Train, least_squares: Any) -> None:
 def test_a_compiled_pack_goes_on_in_the_same_mode_and_width(
     train: Train, least_squares: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Compiled anew, as by another process, at the width that it had narrowed to."""
-    monkeypatch.setattr("gradlaw.engine.machine._PAYS_BYTES", 1.0)
-    how = {"task": least_squares(), "rule": Adam(), "arms": _arms(*LRS[:4], steps=(47, 9, 47, 9)), "width": 4}
+    """Compiled anew, as by another process."""
+    monkeypatch.setattr(wave, "LOOK_STEPS", 10)
+    how = {"task": least_squares(), "rule": Adam(), "arms": _arms(*LRS[:2]), "width": 2}
     how |= {"compile": "always", "dtype": "float32"}
     undisturbed, keeper = _run(train, how), _Keeper(lives=1)
     assert undisturbed.results[0].execution.mode == "compiled"
     with pytest.raises(_Killed):
         _run(train, how, keeper)
     document = json.loads(keeper.kept[0].document)
-    assert (document["wave"]["width"], document["modes"]) == (2, {"2": "compiled", "4": "compiled"})
+    assert (document["wave"]["step"], document["modes"]) == (9, {"2": "compiled"})
     monkeypatch.setattr("gradlaw.engine.machine._COMPILED", {})
     again = {**how, "compile": "auto", "width": None}  # which would neither measure nor compile so few steps
     _assert_same(_run(train, again, _Keeper(keeper.kept[0])), undisturbed)

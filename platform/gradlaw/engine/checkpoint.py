@@ -118,7 +118,7 @@ def identity(pack: Pack, *, device: str, width: int | None, compile: Compile) ->
         "settings": told,
         "source": _source(map(type, parts)),
         "engine": _engine_source(),
-        "gradlaw": provenance.versions()["gradlaw"],
+        "gradlaw": provenance.versions().get("gradlaw", ""),
         "torch": str(torch.__version__),
         "numpy": np.__version__,
         "device": device,

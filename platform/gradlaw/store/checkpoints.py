@@ -266,9 +266,11 @@ def _read(files: LocalFiles, key: str) -> Mapping[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         msg = f"it is damaged: {error!r}"
         raise StoreError(msg) from error
-    if version != SCHEMA_VERSION or not whole:
+    msg = "" if whole else "it is damaged: its content is not what was written (digest)"
+    if version != SCHEMA_VERSION:
         msg = f"its schema version is {version}, allowed {SCHEMA_VERSION}"
-        raise StoreError(msg if whole else "it is damaged: its content is not what was written (digest)")
+    if msg:
+        raise StoreError(msg)
     return document
 
 
