@@ -20,8 +20,8 @@ SOURCE_DECAY = 2e-4
 """Set against none by arXiv 2509.21519."""
 
 LAW_DECAY = 5e-4
-"""Where the data law is looked for: the largest. On exploratory seeds times fall nearly as the square of the
-weight decay, and near the critical share they are long."""
+"""Where the data law is looked for: the largest. On exploratory seeds times fall faster than in proportion to
+it, and near the critical share they are long."""
 
 LR = 0.01
 """Of the authors' sweep; the code of arXiv 2509.21519 is the same and names no other for it."""

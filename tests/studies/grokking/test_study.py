@@ -38,7 +38,6 @@ def finish(pack, recorder):
             return stop.value
 
 
-@pytest.mark.slow
 def test_the_smoke_preset_runs_and_logs_both_accuracies():
     plan = make_plan(STUDY, "smoke", seeds=1)
     recorder = MemoryRecorder()
