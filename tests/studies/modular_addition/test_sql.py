@@ -112,6 +112,10 @@ BARRIER = [
     {"trial_id": name, "matching": "none", "position": place, "loss": loss, "chord": 0.25, "distance": 1.0}
     for name, place, loss in (("a", 0.5, 1.0), ("b", 0.5, 3.0), ("a", 0.75, 0.5))
 ]
+NULLITY = [
+    {"trial_id": "a", "construction": "order_6", "nullity": 9, "predicted": 7, "counted": 9},
+    {"trial_id": "b", "construction": "memorising", "nullity": 9, "predicted": 7, "counted": None},
+]
 TABLE = {"width": 32, "weight_decay": 5e-5}
 END = {"task": "modular_addition@%", "labels": "sum", "moment": "end"}
 HERE = {**END, "modulus": 5, **TABLE}
@@ -132,6 +136,7 @@ def tables(tmp_path_factory):
         "weights": pd.DataFrame(WEIGHTS),
         "connecting_path": pd.DataFrame(PATH),
         "barrier": pd.DataFrame(BARRIER),
+        "hessian_nullity": pd.DataFrame(NULLITY),
     }
     with duckdb.connect() as connection:
         for name, frame in frames.items():
@@ -334,6 +339,11 @@ def test_paths_are_judged_by_their_loss_and_by_every_rise_of_the_norm(tables):
 def test_a_barrier_is_the_largest_loss_above_the_chord(tables):
     assert rows(tables, "barrier_height.sql", matching="none") == [(1, 0.75), (2, 2.75)]
     assert rows(tables, "barrier_height.sql", matching="all") == []
+
+
+def test_null_directions_are_compared_with_a_count_and_with_the_free_ones(tables):
+    assert rows(tables, "nullity.sql", less_free=False) == [(1, 0)]
+    assert rows(tables, "nullity.sql", less_free=True) == [(1, 2)]
 
 
 def test_constructions_are_recognised_before_training(tables):
