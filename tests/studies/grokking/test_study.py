@@ -1,4 +1,5 @@
 from collections import defaultdict
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -10,13 +11,14 @@ from gradlaw.claim import Survival, Trend
 from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.engine.run import run_pack
 from gradlaw.plan import PlanKind, make_plan
+from gradlaw.study import Preset
 from gradlaw.trial import State
 from gradlaw_analysis.figures.render import draw
 from gradlaw_analysis.stats.power import check_decidable
 from gradlaw_studies.grokking.claims import CLAIMS
 from gradlaw_studies.grokking.figures import FIGURES
 from gradlaw_studies.grokking.law import CONSTANT, ladder, share
-from gradlaw_studies.grokking.study import LAW_DECAY, STUDY
+from gradlaw_studies.grokking.study import LAW_DECAY, STUDY, demo_point, training
 
 mpl.use("agg")
 
@@ -46,6 +48,23 @@ def test_the_smoke_preset_runs_and_logs_both_accuracies():
     assert set(states) <= {State.DONE, State.REACHED_TARGET}
     rows = recorder.rows("metrics")
     assert all(0.0 <= value <= 1.0 for name in ("train_accuracy", "test_accuracy") for value in rows[name])
+
+
+def test_a_small_network_adds_unseen_pairs_with_weight_decay_and_not_without():
+    grid = training([demo_point(3.5, modulus=11)], steps=1200, log_every=25, pack_width=8)
+    grid = replace(grid, values={**grid.values, "weight_decay": (0.0, 5e-4)})
+    preset = Preset(doc="one point, two weight decays", grids=(grid,), seeds=2)
+    plan = make_plan(replace(STUDY, presets={"demo": preset}), explore=True)
+    (pack,) = plan.packs
+    recorder = MemoryRecorder()
+    ended = {result.trial_id: result for result in finish(pack, recorder)}
+    for member in pack.members:
+        result, rows = ended[member.trial.trial_id], recorder.rows("metrics", member.trial.trial_id)
+        assert rows["train_accuracy"][2] >= 0.99  # by step 50
+        added = member.hyperparameters["weight_decay"] > 0
+        assert result.state == (State.REACHED_TARGET if added else State.DONE)
+        assert (rows["test_accuracy"][-1] >= 0.99) == added
+        assert result.steps_done == rows["step"][-1]
 
 
 @pytest.mark.parametrize("preset", DECIDING)
