@@ -22,9 +22,9 @@ import numpy as np
 from _results import emit, parser
 from numpy.typing import NDArray
 
-from gradlaw_studies.modular_addition.constructions import block, compose, drawn_phases
-from gradlaw_studies.modular_addition.fourier import weights
-from gradlaw_studies.modular_addition.orders import measure_networks
+from gradlaw_studies.modular_addition.algebra.constructions import block, compose, drawn_phases
+from gradlaw_studies.modular_addition.algebra.fourier import weights
+from gradlaw_studies.modular_addition.measurement.orders import measure_networks
 
 MODULUS, WIDTH = 127, 512
 BATCH = 50

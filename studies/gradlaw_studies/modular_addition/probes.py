@@ -20,9 +20,10 @@ from gradlaw.random import streams_of
 from gradlaw.table import Table
 from gradlaw.task import Params, Taps, Task
 from gradlaw.tasks.modular_addition import ModularAddition
-from gradlaw_studies.modular_addition.fourier import modulus_faults, spectrum
-from gradlaw_studies.modular_addition.networks import describe_networks
-from gradlaw_studies.modular_addition.orders import (
+from gradlaw_studies.modular_addition.algebra.fourier import modulus_faults, spectrum
+from gradlaw_studies.modular_addition.algebra.potentials import by_class
+from gradlaw_studies.modular_addition.measurement.networks import describe_networks
+from gradlaw_studies.modular_addition.measurement.orders import (
     FACTORED_ORDERS,
     RELATIVE_THRESHOLD,
     THRESHOLD,
@@ -31,7 +32,6 @@ from gradlaw_studies.modular_addition.orders import (
     Rule,
     measure_networks,
 )
-from gradlaw_studies.modular_addition.potentials import by_class
 from gradlaw_studies.modular_addition.tables import FREQUENCIES, NETWORKS, ORDER_SENSITIVITY
 
 CONVERGED_ACCURACY = 0.99

@@ -20,7 +20,7 @@ from gradlaw.rules.adam import Adam
 from gradlaw.schedules import WarmupStableDecay
 from gradlaw.study import Grid, Preset, Study
 from gradlaw.tasks.modular_addition import ModularAddition
-from gradlaw_studies.modular_addition.landscape_grids import (
+from gradlaw_studies.modular_addition.landscape.grids import (
     barriers,
     from_constructions,
     landscape,

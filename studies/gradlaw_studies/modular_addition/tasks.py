@@ -13,9 +13,9 @@ from gradlaw.random import Streams
 from gradlaw.task import Buffers, Params
 from gradlaw.tasks.common import require_valid
 from gradlaw.tasks.modular_addition import ModularAddition
-from gradlaw_studies.modular_addition.constructions import padded
-from gradlaw_studies.modular_addition.fourier import Weights, modulus_faults, num_frequencies
-from gradlaw_studies.modular_addition.landscape_solutions import (
+from gradlaw_studies.modular_addition.algebra.constructions import padded
+from gradlaw_studies.modular_addition.algebra.fourier import Weights, modulus_faults, num_frequencies
+from gradlaw_studies.modular_addition.landscape.solutions import (
     BLOCK,
     CONSTRUCTIONS,
     constructed,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlaw.errors import UsageError
-from gradlaw_studies.modular_addition.blocks import z_nu, z_syn, z_syn_ab, z_xi
-from gradlaw_studies.modular_addition.semiring import multiply
+from gradlaw_studies.modular_addition.algebra.blocks import z_nu, z_syn, z_syn_ab, z_xi
+from gradlaw_studies.modular_addition.algebra.semiring import multiply
 
 UNIT = st.floats(0, 1).map(lambda turn: np.exp(2j * np.pi * turn))
 SIGNS = (1, -1)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlaw.errors import ConfigurationError, UnknownNameError, UsageError
-from gradlaw_studies.modular_addition.constructions import (
+from gradlaw_studies.modular_addition.algebra.constructions import (
     ORDER_SIX,
     balanced,
     block,
@@ -20,8 +20,8 @@ from gradlaw_studies.modular_addition.constructions import (
     padded,
     phases,
 )
-from gradlaw_studies.modular_addition.fourier import spectrum, weights
-from gradlaw_studies.modular_addition.potentials import (
+from gradlaw_studies.modular_addition.algebra.fourier import spectrum, weights
+from gradlaw_studies.modular_addition.algebra.potentials import (
     accuracy,
     brute_force_loss,
     loss_parts,

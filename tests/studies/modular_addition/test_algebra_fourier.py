@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlaw.errors import ConfigurationError, UsageError
-from gradlaw_studies.modular_addition.fourier import num_frequencies, spectrum, weights
+from gradlaw_studies.modular_addition.algebra.fourier import num_frequencies, spectrum, weights
 
 MODULI = st.sampled_from([5, 7, 9, 15, 23])
 

@@ -5,14 +5,14 @@ import pytest
 from scipy.optimize import minimize
 
 from gradlaw.errors import ConfigurationError, UsageError
-from gradlaw_studies.modular_addition.constructions import (
+from gradlaw_studies.modular_addition.algebra.constructions import (
     balanced,
     drawn_phases,
     mixed,
     order_four_constant,
     order_four_six,
 )
-from gradlaw_studies.modular_addition.norms import cheapest_split, norm2_constant_node, norm2_formula
+from gradlaw_studies.modular_addition.algebra.norms import cheapest_split, norm2_constant_node, norm2_formula
 
 SPLITS = [(modulus, n6) for modulus in (5, 9, 13, 23) for n6 in range(1, modulus // 2 + 1)]
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlaw.errors import ConfigurationError, UnknownNameError, UsageError
-from gradlaw_studies.modular_addition.blocks import z_nu, z_syn
-from gradlaw_studies.modular_addition.constructions import (
+from gradlaw_studies.modular_addition.algebra.blocks import z_nu, z_syn
+from gradlaw_studies.modular_addition.algebra.constructions import (
     balanced,
     drawn_phases,
     memorising,
@@ -16,8 +16,8 @@ from gradlaw_studies.modular_addition.constructions import (
     order_six,
     padded,
 )
-from gradlaw_studies.modular_addition.fourier import spectrum
-from gradlaw_studies.modular_addition.paths import (
+from gradlaw_studies.modular_addition.algebra.fourier import spectrum
+from gradlaw_studies.modular_addition.algebra.paths import (
     PATH_KINDS,
     balance_path,
     blend_path,
@@ -26,7 +26,7 @@ from gradlaw_studies.modular_addition.paths import (
     measure_path,
     straight_path,
 )
-from gradlaw_studies.modular_addition.semiring import every_frequency
+from gradlaw_studies.modular_addition.algebra.semiring import every_frequency
 
 POSITIONS = np.linspace(0, 1, 11)
 SEEDS = st.integers(0, 2**32 - 1)

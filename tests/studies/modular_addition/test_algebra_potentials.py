@@ -12,8 +12,8 @@ from gradlaw.errors import ConfigurationError, UsageError
 from gradlaw.random import Streams
 from gradlaw.task import Taps
 from gradlaw.tasks.modular_addition import ModularAddition
-from gradlaw_studies.modular_addition.fourier import spectrum
-from gradlaw_studies.modular_addition.potentials import (
+from gradlaw_studies.modular_addition.algebra.fourier import spectrum
+from gradlaw_studies.modular_addition.algebra.potentials import (
     accuracy,
     brute_force_loss,
     by_class,

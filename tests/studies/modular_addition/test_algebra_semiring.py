@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from gradlaw.errors import ConfigurationError, UsageError
-from gradlaw_studies.modular_addition.fourier import spectrum
-from gradlaw_studies.modular_addition.semiring import add, every_frequency, multiply, one_frequency
+from gradlaw_studies.modular_addition.algebra.fourier import spectrum
+from gradlaw_studies.modular_addition.algebra.semiring import add, every_frequency, multiply, one_frequency
 
 SEEDS = st.integers(0, 2**32 - 1)
 MODULI = st.sampled_from([5, 7, 9])

@@ -15,10 +15,10 @@ from gradlaw_analysis.decide import Evidence, decide
 from gradlaw_analysis.sample_sql import bind
 from gradlaw_analysis.stats.evaluate import claim_rng, evaluate
 from gradlaw_analysis.stats.power import check_decidable
+from gradlaw_studies.modular_addition.algebra.norms import cheapest_split, norm2_formula
 from gradlaw_studies.modular_addition.claims import CLAIMS, TOTAL_VARIATION
 from gradlaw_studies.modular_addition.claims_landscape import LANDSCAPE_CLAIMS
-from gradlaw_studies.modular_addition.landscape import ConnectingPath
-from gradlaw_studies.modular_addition.norms import cheapest_split, norm2_formula
+from gradlaw_studies.modular_addition.landscape.measurements import ConnectingPath
 from gradlaw_studies.modular_addition.published import KINDS, MODULI, NOT_FACTORABLE, published_shares
 
 FOLDER = Path(gradlaw_studies.modular_addition.__file__).parent

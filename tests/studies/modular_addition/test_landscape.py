@@ -12,14 +12,18 @@ from gradlaw.errors import ConfigurationError
 from gradlaw.random import streams_of
 from gradlaw.task import Taps
 from gradlaw.tasks.modular_addition import ModularAddition
-from gradlaw_studies.modular_addition.fourier import spectrum
-from gradlaw_studies.modular_addition.landscape import Barrier, ConnectingPath, HessianNullity
-from gradlaw_studies.modular_addition.landscape_solutions import (
+from gradlaw_studies.modular_addition.algebra.fourier import spectrum
+from gradlaw_studies.modular_addition.landscape.measurements import Barrier, ConnectingPath, HessianNullity
+from gradlaw_studies.modular_addition.landscape.solutions import (
     CONSTRUCTIONS,
     num_nodes,
     order_six_nullity,
 )
-from gradlaw_studies.modular_addition.landscape_tables import BARRIER, CONNECTING_PATH, HESSIAN_NULLITY
+from gradlaw_studies.modular_addition.landscape.tables import (
+    BARRIER,
+    CONNECTING_PATH,
+    HESSIAN_NULLITY,
+)
 from gradlaw_studies.modular_addition.tasks import Constructed
 
 

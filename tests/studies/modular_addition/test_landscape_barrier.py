@@ -11,16 +11,16 @@ import torch
 from gradlaw.random import streams_of
 from gradlaw.task import Taps
 from gradlaw.tasks.modular_addition import ModularAddition
-from gradlaw_studies.modular_addition.fourier import Weights
-from gradlaw_studies.modular_addition.landscape_barrier import (
+from gradlaw_studies.modular_addition.algebra.fourier import Weights
+from gradlaw_studies.modular_addition.algebra.potentials import brute_force_loss
+from gradlaw_studies.modular_addition.landscape.barrier import (
     Relabelling,
     match_all,
     match_nodes,
     relabelled,
     units,
 )
-from gradlaw_studies.modular_addition.landscape_network import trained
-from gradlaw_studies.modular_addition.potentials import brute_force_loss
+from gradlaw_studies.modular_addition.landscape.network import trained
 
 
 def _drawn(seed: int, modulus: int, width: int) -> Weights:

@@ -13,7 +13,7 @@ from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.engine.run import run_pack
 from gradlaw.plan import Plan, make_plan
 from gradlaw.study import Grid, Preset, Study
-from gradlaw_studies.modular_addition.landscape_grids import (
+from gradlaw_studies.modular_addition.landscape.grids import (
     DENSE_LIMIT,
     barriers,
     from_constructions,
@@ -21,7 +21,7 @@ from gradlaw_studies.modular_addition.landscape_grids import (
     nullities,
     paths,
 )
-from gradlaw_studies.modular_addition.landscape_solutions import CONSTRUCTIONS, num_nodes
+from gradlaw_studies.modular_addition.landscape.solutions import CONSTRUCTIONS, num_nodes
 
 
 def _plan(*grids: Grid) -> Plan:

@@ -13,12 +13,12 @@ from torch import Tensor
 from gradlaw.random import streams_of
 from gradlaw.task import Taps
 from gradlaw.tasks.modular_addition import ModularAddition
-from gradlaw_studies.modular_addition import blocks
-from gradlaw_studies.modular_addition.fourier import Weights, num_frequencies
-from gradlaw_studies.modular_addition.fourier import weights as from_spectrum
-from gradlaw_studies.modular_addition.landscape_hessian import flatness, hessian
-from gradlaw_studies.modular_addition.landscape_network import jacobian, residuals
-from gradlaw_studies.modular_addition.semiring import add, multiply, one_frequency
+from gradlaw_studies.modular_addition.algebra import blocks
+from gradlaw_studies.modular_addition.algebra.fourier import Weights, num_frequencies
+from gradlaw_studies.modular_addition.algebra.fourier import weights as from_spectrum
+from gradlaw_studies.modular_addition.algebra.semiring import add, multiply, one_frequency
+from gradlaw_studies.modular_addition.landscape.hessian import flatness, hessian
+from gradlaw_studies.modular_addition.landscape.network import jacobian, residuals
 
 Floats = NDArray[np.float64]
 

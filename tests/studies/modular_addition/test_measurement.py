@@ -8,12 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradlaw_studies.modular_addition import constructions, factoring, orders
-from gradlaw_studies.modular_addition.blocks import z_nu, z_syn, z_syn_ab, z_xi
-from gradlaw_studies.modular_addition.factoring import balanced, factor
-from gradlaw_studies.modular_addition.kinds import KINDS, NU_I_SYN_AB, NU_I_XI, NU_SYN, OTHER, kinds, limit
-from gradlaw_studies.modular_addition.orders import FrequencyRows, measure_networks
-from gradlaw_studies.modular_addition.semiring import multiply
+from gradlaw_studies.modular_addition.algebra import constructions
+from gradlaw_studies.modular_addition.algebra.blocks import z_nu, z_syn, z_syn_ab, z_xi
+from gradlaw_studies.modular_addition.algebra.semiring import multiply
+from gradlaw_studies.modular_addition.measurement import factoring, orders
+from gradlaw_studies.modular_addition.measurement.factoring import balanced, factor
+from gradlaw_studies.modular_addition.measurement.kinds import (
+    KINDS,
+    NU_I_SYN_AB,
+    NU_I_XI,
+    NU_SYN,
+    OTHER,
+    kinds,
+    limit,
+)
+from gradlaw_studies.modular_addition.measurement.orders import FrequencyRows, measure_networks
 
 sys.path.append(str(Path(__file__).parents[2] / "fixtures"))
 

@@ -13,10 +13,10 @@ from gradlaw.errors import ConfigurationError, UsageError
 from gradlaw.random import streams_of
 from gradlaw.task import Taps
 from gradlaw.tasks.modular_addition import ModularAddition
-from gradlaw_studies.modular_addition.constructions import memorising, order_four_six, order_six
-from gradlaw_studies.modular_addition.kinds import OTHER
-from gradlaw_studies.modular_addition.networks import describe_networks
-from gradlaw_studies.modular_addition.orders import measure_networks
+from gradlaw_studies.modular_addition.algebra.constructions import memorising, order_four_six, order_six
+from gradlaw_studies.modular_addition.measurement.kinds import OTHER
+from gradlaw_studies.modular_addition.measurement.networks import describe_networks
+from gradlaw_studies.modular_addition.measurement.orders import measure_networks
 
 
 def uniform(rng, num, modulus, width, scale=1.0):

@@ -16,7 +16,7 @@ from gradlaw.random import streams_of
 from gradlaw.tasks.digits import DigitsSoftmax
 from gradlaw.tasks.modular_addition import ModularAddition
 from gradlaw_studies.modular_addition import probes
-from gradlaw_studies.modular_addition.constructions import drawn_phases, order_four_six, order_six
+from gradlaw_studies.modular_addition.algebra.constructions import drawn_phases, order_four_six, order_six
 from gradlaw_studies.modular_addition.probes import Solutions, before_decay
 
 

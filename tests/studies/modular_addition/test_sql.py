@@ -10,9 +10,9 @@ import pytest
 
 import gradlaw_studies.modular_addition
 from gradlaw_analysis.sample_sql import bind
+from gradlaw_studies.modular_addition.algebra.norms import norm2_formula
 from gradlaw_studies.modular_addition.claims import CLAIMS
 from gradlaw_studies.modular_addition.figures import FIGURES
-from gradlaw_studies.modular_addition.norms import norm2_formula
 
 FOLDER = Path(gradlaw_studies.modular_addition.__file__).parent
 ADDITION, CONSTRUCTED = "modular_addition@2", "modular_addition_constructed@1"

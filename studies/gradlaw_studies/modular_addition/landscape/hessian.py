@@ -17,8 +17,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradlaw_studies.modular_addition.fourier import Weights
-from gradlaw_studies.modular_addition.landscape_network import Floats, bending, jacobian, residuals
+from gradlaw_studies.modular_addition.algebra.fourier import Weights
+from gradlaw_studies.modular_addition.landscape.network import (
+    Floats,
+    bending,
+    jacobian,
+    residuals,
+)
 
 NULL = 1e-11  # of the largest eigenvalue; rounding leaves 1e-15, and the smallest others seen are near 1e-6
 FLAT = 1e-8  # of the norm's own curvature, which is 1

@@ -28,17 +28,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlaw.errors import UnknownNameError, UsageError
-from gradlaw_studies.modular_addition.blocks import z_syn
-from gradlaw_studies.modular_addition.constructions import (
+from gradlaw_studies.modular_addition.algebra.blocks import z_syn
+from gradlaw_studies.modular_addition.algebra.constructions import (
     Phases,
     balanced,
     order_four_six,
     order_six,
     padded,
 )
-from gradlaw_studies.modular_addition.fourier import Spectrum, Weights, require_spectrum, spectrum, weights
-from gradlaw_studies.modular_addition.potentials import brute_force_loss
-from gradlaw_studies.modular_addition.semiring import every_frequency, multiply
+from gradlaw_studies.modular_addition.algebra.fourier import (
+    Spectrum,
+    Weights,
+    require_spectrum,
+    spectrum,
+    weights,
+)
+from gradlaw_studies.modular_addition.algebra.potentials import brute_force_loss
+from gradlaw_studies.modular_addition.algebra.semiring import every_frequency, multiply
 
 ROUNDING = 1e-9
 PATH_KINDS = ("factor", "balance", "blend", "straight")

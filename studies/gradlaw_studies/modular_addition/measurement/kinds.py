@@ -27,7 +27,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlaw_studies.modular_addition.factoring import Factors, Nodes
+from gradlaw_studies.modular_addition.measurement.factoring import Factors, Nodes
 
 NU_I_XI, NU_I_SYN_AB, NU_SYN, OTHER = KINDS = ("nu_i*xi", "nu_i*syn_ab", "nu*syn", "other")
 """Values of ``kind``."""

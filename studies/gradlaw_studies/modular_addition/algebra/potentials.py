@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlaw.errors import UsageError
-from gradlaw_studies.modular_addition.fourier import (
+from gradlaw_studies.modular_addition.algebra.fourier import (
     Spectrum,
     Weights,
     coefficients,

@@ -10,7 +10,7 @@ A loss barrier between two networks (Entezari et al., "The role of permutation i
 connectivity of neural networks", arXiv 2110.06296) that is there only before such a match is one of labels,
 not of the landscape.
 
-d: modulus. q: width. Weights: [3, d, q], as in :mod:`gradlaw_studies.modular_addition.fourier`.
+d: modulus. q: width. Weights: [3, d, q], as in :mod:`gradlaw_studies.modular_addition.algebra.fourier`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradlaw_studies.modular_addition.fourier import Weights
+from gradlaw_studies.modular_addition.algebra.fourier import Weights
 
 
 class Relabelling(NamedTuple):

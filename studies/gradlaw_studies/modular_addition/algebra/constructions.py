@@ -23,15 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlaw.errors import ConfigurationError, UnknownNameError, UsageError
-from gradlaw_studies.modular_addition.blocks import ROUNDING, z_nu, z_syn, z_syn_ab, z_xi
-from gradlaw_studies.modular_addition.fourier import (
+from gradlaw_studies.modular_addition.algebra.blocks import ROUNDING, z_nu, z_syn, z_syn_ab, z_xi
+from gradlaw_studies.modular_addition.algebra.fourier import (
     Spectrum,
     Weights,
     modulus_faults,
     num_frequencies,
     weights,
 )
-from gradlaw_studies.modular_addition.semiring import (
+from gradlaw_studies.modular_addition.algebra.semiring import (
     Block,
     add,
     multiply,

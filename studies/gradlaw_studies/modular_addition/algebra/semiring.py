@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlaw.errors import UsageError
-from gradlaw_studies.modular_addition.fourier import Spectrum, num_frequencies
+from gradlaw_studies.modular_addition.algebra.fourier import Spectrum, num_frequencies
 
 Block = NDArray[np.complex128]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlaw.hyperparameter import Hyperparameter
-from gradlaw_studies.modular_addition.constructions import (
+from gradlaw_studies.modular_addition.algebra.constructions import (
     ORDER_SIX,
     memorising,
     order_four_constant,
@@ -14,7 +14,7 @@ from gradlaw_studies.modular_addition.constructions import (
     order_six,
     phases,
 )
-from gradlaw_studies.modular_addition.fourier import Weights, num_frequencies
+from gradlaw_studies.modular_addition.algebra.fourier import Weights, num_frequencies
 
 CONSTRUCTIONS = ("order_6", "order_4_6", "order_4_constant", "memorising")
 

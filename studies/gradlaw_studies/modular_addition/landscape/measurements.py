@@ -13,17 +13,26 @@ from gradlaw.probe import Columns
 from gradlaw.random import streams_of
 from gradlaw.random_host import HostStreams
 from gradlaw.table import Table
-from gradlaw_studies.modular_addition.constructions import balanced, padded, phases
-from gradlaw_studies.modular_addition.fourier import Weights, modulus_faults, num_frequencies
-from gradlaw_studies.modular_addition.landscape_barrier import (
+from gradlaw_studies.modular_addition.algebra.constructions import balanced, padded, phases
+from gradlaw_studies.modular_addition.algebra.fourier import Weights, modulus_faults, num_frequencies
+from gradlaw_studies.modular_addition.algebra.paths import (
+    PATH_KINDS,
+    PathPoints,
+    blend_path,
+    connecting_path,
+    measure_path,
+    straight_path,
+)
+from gradlaw_studies.modular_addition.algebra.potentials import brute_force_loss
+from gradlaw_studies.modular_addition.landscape.barrier import (
     Relabelling,
     match_all,
     match_nodes,
     relabelled,
 )
-from gradlaw_studies.modular_addition.landscape_hessian import flatness
-from gradlaw_studies.modular_addition.landscape_network import trained
-from gradlaw_studies.modular_addition.landscape_solutions import (
+from gradlaw_studies.modular_addition.landscape.hessian import flatness
+from gradlaw_studies.modular_addition.landscape.network import trained
+from gradlaw_studies.modular_addition.landscape.solutions import (
     BLOCK,
     CONSTRUCTIONS,
     constructed,
@@ -32,16 +41,11 @@ from gradlaw_studies.modular_addition.landscape_solutions import (
     order_six_frequencies,
     order_six_nullity,
 )
-from gradlaw_studies.modular_addition.landscape_tables import BARRIER, CONNECTING_PATH, HESSIAN_NULLITY
-from gradlaw_studies.modular_addition.paths import (
-    PATH_KINDS,
-    PathPoints,
-    blend_path,
-    connecting_path,
-    measure_path,
-    straight_path,
+from gradlaw_studies.modular_addition.landscape.tables import (
+    BARRIER,
+    CONNECTING_PATH,
+    HESSIAN_NULLITY,
 )
-from gradlaw_studies.modular_addition.potentials import brute_force_loss
 
 SLOPES = 1e-6  # a norm slope above it is none of rounding: the norm is not stationary there
 NUM_POINTS = 21

@@ -2,7 +2,7 @@
 
 An order-m frequency with all moduli equal, r_kkk = 1/(2d) and a norm counted over all residues holds
 6d (2d)^(-2/3) m^(1/3): order 4 is cheaper than order 6. The constants on the carriers (see
-:mod:`~gradlaw_studies.modular_addition.constructions`) add to it,
+:mod:`~gradlaw_studies.modular_addition.algebra.constructions`) add to it,
 
     |W|^2 = (2d)^(-2/3) { 6d [4^(1/3) n4 + 6^(1/3) n6] + 6^(1/3) d n4 / n6 } ,
 
@@ -26,7 +26,7 @@ from __future__ import annotations
 from math import cbrt
 
 from gradlaw.errors import UsageError
-from gradlaw_studies.modular_addition.fourier import num_frequencies
+from gradlaw_studies.modular_addition.algebra.fourier import num_frequencies
 
 
 def norm2_formula(n4: float, n6: float, modulus: int, *, balanced: bool = False) -> float:

@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradlaw.errors import ConfigurationError, UsageError
-from gradlaw_studies.modular_addition.factoring import factor
-from gradlaw_studies.modular_addition.fourier import Spectrum, num_frequencies, spectrum
-from gradlaw_studies.modular_addition.kinds import KINDS, OTHER, kinds, limit
+from gradlaw_studies.modular_addition.algebra.fourier import Spectrum, num_frequencies, spectrum
+from gradlaw_studies.modular_addition.measurement.factoring import factor
+from gradlaw_studies.modular_addition.measurement.kinds import KINDS, OTHER, kinds, limit
 
 THRESHOLD = 0.05
 """The authors' threshold on |z_akj|."""
@@ -54,7 +54,8 @@ class FrequencyRows(NamedTuple):
         order_relative: Nodes with a balanced amplitude above the relative threshold.
         factorable: Whether k has four or six nodes of its own and they are a product of two blocks.
         residual: Of the best product; NaN where k has another number of nodes.
-        kind: One of :data:`~gradlaw_studies.modular_addition.kinds.KINDS`; ``other`` where not factorable.
+        kind: One of ``KINDS`` of :mod:`~gradlaw_studies.modular_addition.measurement.kinds`; ``other`` where
+            not factorable.
         dominant_amplitude: Largest |z_akj| at k; NaN for a network that is not finite.
     """
 

@@ -1,8 +1,8 @@
 """The network on all pairs of residues, in numpy and float64: residuals, their derivatives, a short training.
 
-d: modulus. q: width. Weights: [3, d, q], as in :mod:`gradlaw_studies.modular_addition.fourier`. P: their
-number, 3 d q. Residuals: the outputs less the one-hot class, and less their mean over classes; by g1, g2 and
-class, shape [d, d, d]. The loss is the sum of their squares divided by d^2.
+d: modulus. q: width. Weights: [3, d, q], as in :mod:`gradlaw_studies.modular_addition.algebra.fourier`.
+P: their number, 3 d q. Residuals: the outputs less the one-hot class, and less their mean over classes; by
+g1, g2 and class, shape [d, d, d]. The loss is the sum of their squares divided by d^2.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gradlaw.random import Streams
 from gradlaw.tasks.modular_addition import ModularAddition
-from gradlaw_studies.modular_addition.fourier import Weights
+from gradlaw_studies.modular_addition.algebra.fourier import Weights
 
 LR = 0.01  # of the source's sweep
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # Adam's defaults, which it takes

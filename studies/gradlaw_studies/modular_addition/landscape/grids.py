@@ -10,9 +10,9 @@ from gradlaw.probes.parameter_norm import ParameterNorm
 from gradlaw.rules.adam import Adam
 from gradlaw.schedules import WarmupStableDecay
 from gradlaw.study import Grid
-from gradlaw_studies.modular_addition.constructions import ORDER_SIX
-from gradlaw_studies.modular_addition.landscape import Barrier, ConnectingPath, HessianNullity
-from gradlaw_studies.modular_addition.landscape_solutions import CONSTRUCTIONS, num_nodes
+from gradlaw_studies.modular_addition.algebra.constructions import ORDER_SIX
+from gradlaw_studies.modular_addition.landscape.measurements import Barrier, ConnectingPath, HessianNullity
+from gradlaw_studies.modular_addition.landscape.solutions import CONSTRUCTIONS, num_nodes
 from gradlaw_studies.modular_addition.probes import Solutions
 from gradlaw_studies.modular_addition.tasks import RANDOM, Constructed
 

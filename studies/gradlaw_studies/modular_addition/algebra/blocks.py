@@ -14,7 +14,7 @@ import cmath
 import numpy as np
 
 from gradlaw.errors import UsageError
-from gradlaw_studies.modular_addition.semiring import Block
+from gradlaw_studies.modular_addition.algebra.semiring import Block
 
 ROUNDING = 1e-9
 THIRD_ROOT = cmath.exp(2j * cmath.pi / 3)

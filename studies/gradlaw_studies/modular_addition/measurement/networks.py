@@ -10,8 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gradlaw_studies.modular_addition.fourier import Spectrum
-from gradlaw_studies.modular_addition.orders import THRESHOLD, checked_networks, chunk_size, finite_spectrum
+from gradlaw_studies.modular_addition.algebra.fourier import Spectrum
+from gradlaw_studies.modular_addition.measurement.orders import (
+    THRESHOLD,
+    checked_networks,
+    chunk_size,
+    finite_spectrum,
+)
 
 Values = NDArray[np.float64]
 

@@ -1,0 +1,1 @@
+"""Solutions of modular addition as algebra: Fourier form, potentials, semiring, constructions, paths."""

@@ -1,0 +1,1 @@
+"""The landscape around constructions: free directions, connecting paths, barriers."""
