@@ -12,6 +12,10 @@ RECOGNISED = Proportion(target=0.95, margin=0.05, direction="greater", sd=0.02)
 EXACT = AllBelow(bound=0.0)
 NO_BARRIER = Mean(target=0.01, margin=0.005, direction="less", sd=0.0038)
 """One percent of the loss of a network that says nothing, 1 - 1/d; sd from three exploratory seeds."""
+LOWER = Mean(target=-0.01, margin=0.005, direction="less", sd=0.002)
+"""A fall that no rounding or late noise makes; sd of three exploratory seeds, at most 0.0006, rounded up."""
+DISSOLVED = Proportion(target=0.9, margin=0.05, direction="greater", sd=0.1)
+DECAY = 5e-4  # the sweep's largest
 
 FINISHED = Gate(statement="The measurement, or the training, came to its end.", sql="finished_gate.sql")
 
@@ -139,4 +143,49 @@ _FLAT = Claim(
     ),
 )
 
-LANDSCAPE_CLAIMS = (*_PATHS, _FLAT, _RECOGNISED, _BARRIER)
+_DESCENTS = tuple(
+    Claim(
+        name=f"norm_falls_from_{construction}",
+        statement=f"From {solution} weight decay leads to a squared norm lower by more than 1%.",
+        source=f"{PAPER}: regularised descent goes on to the simplest solution",
+        sql="norm_descent.sql",
+        parameters={"construction": construction, "weight_decay": DECAY},
+        test=LOWER,
+        family="descent",
+        gate=FINISHED,
+        controls=(
+            Control(
+                name="no_decay",
+                statement="Without weight decay the norm of z_F6 must not fall.",
+                sql="norm_descent.sql",
+                parameters={"construction": "order_6", "weight_decay": 0.0},
+                test=LOWER,
+                expect="refuted",
+            ),
+        ),
+    )
+    for construction, solution in (("order_6", "z_F6"), ("order_4_6", "z_F4/6"))
+)
+
+_DISSOLVED = Claim(
+    name="memorising_dissolves",
+    statement="Under weight decay the memorising solution ends with order 4 or 6 at 90% of frequencies or more.",
+    source=f"{PAPER}: regularised descent goes on to the simplest solution",
+    sql="dissolved.sql",
+    parameters={"construction": "memorising", "weight_decay": DECAY, "moment": "end"},
+    test=DISSOLVED,
+    family="descent",
+    gate=FINISHED,
+    controls=(
+        Control(
+            name="at_the_start",
+            statement="Before training the same networks must not have such orders.",
+            sql="dissolved.sql",
+            parameters={"construction": "memorising", "weight_decay": DECAY, "moment": "start"},
+            test=DISSOLVED,
+            expect="refuted",
+        ),
+    ),
+)
+
+LANDSCAPE_CLAIMS = (*_PATHS, _FLAT, _RECOGNISED, _BARRIER, *_DESCENTS, _DISSOLVED)

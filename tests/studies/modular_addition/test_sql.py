@@ -351,6 +351,16 @@ def test_constructions_are_recognised_before_training(tables):
     assert rows(tables, "recognised.sql", construction="random") == []
 
 
+def test_a_descent_is_read_from_the_start_to_the_end(tables):
+    start = {"construction": "order_6", "weight_decay": 5e-5}
+    ((seed, fall),) = rows(tables, "norm_descent.sql", **start)
+    assert (seed, fall) == (1, pytest.approx(np.log(60 / 80)))
+    assert rows(tables, "norm_descent.sql", construction="order_6", weight_decay=0.0) == []
+    assert rows(tables, "dissolved.sql", **start, moment="start") == [(1, 2, 2)]
+    assert rows(tables, "dissolved.sql", **start, moment="end") == [(1, 1, 1)]
+    assert rows(tables, "dissolved.sql", construction="random", weight_decay=5e-5, moment="end") == []
+
+
 def test_every_query_states_its_grain_and_is_used():
     used = {item.sql for claim in CLAIMS for item in (claim, *claim.controls)}
     used |= {claim.gate.sql for claim in CLAIMS if claim.gate} | {figure.sql for figure in FIGURES}
