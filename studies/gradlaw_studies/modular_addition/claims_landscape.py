@@ -14,7 +14,8 @@ NO_BARRIER = Mean(target=0.01, margin=0.005, direction="less", sd=0.0038)
 """One percent of the loss of a network that says nothing, 1 - 1/d; sd from three exploratory seeds."""
 LOWER = Mean(target=-0.01, margin=0.005, direction="less", sd=0.002)
 """A fall that no rounding or late noise makes; sd of three exploratory seeds, at most 0.0006, rounded up."""
-DISSOLVED = Proportion(target=0.9, margin=0.05, direction="greater", sd=0.1)
+DISSOLVED = Proportion(target=0.8, margin=0.1, direction="greater", sd=0.05)
+"""One frequency of the five at d = 11 may be left over; sd of a quarter of one, where three seeds showed none."""
 DECAY = 5e-4  # the sweep's largest
 
 FINISHED = Gate(statement="The measurement, or the training, came to its end.", sql="finished_gate.sql")
@@ -169,7 +170,7 @@ _DESCENTS = tuple(
 
 _DISSOLVED = Claim(
     name="memorising_dissolves",
-    statement="Under weight decay the memorising solution ends with order 4 or 6 at 90% of frequencies or more.",
+    statement="Under weight decay memorising ends with order 4 or 6 at 80% of frequencies or more.",
     source=f"{PAPER}: regularised descent goes on to the simplest solution",
     sql="dissolved.sql",
     parameters={"construction": "memorising", "weight_decay": DECAY, "moment": "end"},
