@@ -15,7 +15,7 @@ NO_BARRIER = Mean(target=0.01, margin=0.005, direction="less", sd=0.0038)
 LOWER = Mean(target=-0.01, margin=0.005, direction="less", sd=0.002)
 """A fall that no rounding or late noise makes; sd of three exploratory seeds, at most 0.0006, rounded up."""
 DISSOLVED = Proportion(target=0.8, margin=0.1, direction="greater", sd=0.05)
-"""One frequency of the five at d = 11 may be left over; sd of a quarter of one, where three seeds showed none."""
+"""One frequency of five (d = 11) may be left over; sd of a quarter of one, where three seeds showed none."""
 DECAY = 5e-4  # the sweep's largest
 
 FINISHED = Gate(statement="The measurement, or the training, came to its end.", sql="finished_gate.sql")
