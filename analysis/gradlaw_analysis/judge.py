@@ -117,7 +117,8 @@ def _control(
         statement = bind(folder.sql(control.sql), control.parameters, control.sql)
         return _effect(claim, control, plan, sample_sql(plan.scope, statement))
     except (ClaimError, UnknownNameError) as error:
-        faults.append(f"control {control.name}: {error}")
+        if str(error) not in faults:  # what the claim itself lacks is said once
+            faults.append(f"control {control.name}: {error}")
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -22,6 +23,10 @@ from gradlaw_analysis.sample_sql import Scope, mentions
 from gradlaw_analysis.verdict import FileSet
 
 MISSING = "missing"
+# What DuckDB says of a table or column that a view does not have; every other error is shown as it is.
+_NOT_HELD = re.compile(
+    r'(Table) with name (\w+) does not exist|(column) named "(\w+)"|Referenced (column) "(\w+)" not found'
+)
 
 _TRIALS = """
 -- one row a planned trial; state NULL: there is no row of it
@@ -119,8 +124,7 @@ class PlanData:
         try:
             return self._connection.execute(sql).df()
         except duckdb.Error as error:
-            msg = f"{name} fails: {str(error).splitlines()[0]}"
-            raise ClaimError(msg) from error
+            raise ClaimError(f"{name}{_cause(error)}") from error
 
     def files(self, sql: str) -> FileSet:
         """The files that a statement reads: of the tables it names, those that hold trials of the plan."""
@@ -148,6 +152,20 @@ class PlanData:
             for unit in self._resolved.units
             if pc.any(pc.is_in(unit.index["trial_id"], value_set=ids)).as_py()
         )
+
+
+def _cause(error: duckdb.Error) -> str:
+    """Why a statement has no rows: most often the plan's trials fill no such table, or have no such setting."""
+    said = str(error).splitlines()[0]
+    found = (
+        _NOT_HELD.search(said)
+        if isinstance(error, duckdb.CatalogException | duckdb.BinderException)
+        else None
+    )
+    if found is None:
+        return f" fails: {said}"
+    what, which = filter(None, found.groups())
+    return f": this store has no {what.lower()} {which}"
 
 
 def _ended(state: str, asked: str, held: object) -> bool:
