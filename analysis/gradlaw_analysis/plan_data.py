@@ -124,7 +124,8 @@ class PlanData:
         try:
             return self._connection.execute(sql).df()
         except duckdb.Error as error:
-            raise ClaimError(f"{name}{_cause(error)}") from error
+            msg = f"{name}{_cause(error)}"
+            raise ClaimError(msg) from error
 
     def files(self, sql: str) -> FileSet:
         """The files that a statement reads: of the tables it names, those that hold trials of the plan."""
@@ -155,13 +156,9 @@ class PlanData:
 
 
 def _cause(error: duckdb.Error) -> str:
-    """Why a statement has no rows: most often the plan's trials fill no such table, or have no such setting."""
+    """Why a statement failed: most often its claim is about trials that this store does not hold."""
     said = str(error).splitlines()[0]
-    found = (
-        _NOT_HELD.search(said)
-        if isinstance(error, duckdb.CatalogException | duckdb.BinderException)
-        else None
-    )
+    found = _NOT_HELD.search(said)
     if found is None:
         return f" fails: {said}"
     what, which = filter(None, found.groups())

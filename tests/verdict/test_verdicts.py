@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from gradlaw.claim import Outcome
+from gradlaw.claim import Control, Outcome
 from gradlaw.errors import UnknownNameError
 from gradlaw.runner import run
 from gradlaw_analysis import OpenStore, open_store
@@ -96,11 +96,20 @@ def test_controls_are_shown_and_break_the_instrument(verdicts: dict[str, Verdict
     assert "law_refuted" in str(verdicts["control_fails"].reason)
 
 
-def test_a_claim_that_fails_keeps_no_other_from_its_verdict(verdicts: dict[str, Verdict]) -> None:
-    reason = verdicts["lost_table"].reason
-    assert reason is not None
-    assert "lost.sql" in reason
-    assert "no_such_table" in reason
+@pytest.mark.parametrize(
+    ("file", "cause"), [("lost.sql", "table no_such_table"), ("lost_column.sql", "column no_such_setting")]
+)
+def test_what_the_store_does_not_hold_is_no_data_in_plain_words(
+    opened: OpenStore, judged: Path, monkeypatch: pytest.MonkeyPatch, file: str, cause: str
+) -> None:
+    import judged.claims as declared
+
+    (lost,) = (claim for claim in declared.CLAIMS if claim.name == "lost_table")
+    control = Control(name="same", statement="The same.", sql=file, test=lost.test, expect="refuted")
+    monkeypatch.setattr(declared, "CLAIMS", (replace(lost, sql=file, controls=(control,)),))
+    (verdict,) = opened.verdicts([judged], record=False)
+    assert verdict.verdict is Outcome.NO_DATA
+    assert verdict.reason == f"{file}: this store has no {cause}"
 
 
 def test_rows_are_not_passed_off_as_seeds(
