@@ -25,7 +25,7 @@ from gradlaw.store.committed import committed_rows
 from gradlaw.store.paths import PackKey
 from gradlaw.store.resolve import Resolved, Unit
 from gradlaw.store.store import Store
-from gradlaw.store.winners import TrialStatus
+from gradlaw.store.winners import TrialIndex, TrialStatus
 from gradlaw.table import Table
 from gradlaw.trial import State
 
@@ -77,14 +77,14 @@ def survey(plan: Plan, store: Store) -> Iterator[Lacking]:
     Raises:
         StoreError: If the store cannot be read.
     """
-    resolved = store.resolve()
+    resolved = store.resolve()  # once: what another process commits meanwhile is not seen by halves
     needed = {trial.trial_id: trial.probes for trial in planned_trials(plan)}
-    index = store.index(needed)
+    index = TrialIndex(resolved.index, needed)
     lacking = [(pack, members) for pack in plan.packs if (members := _lacking(pack, index))]
     # of several commits that hold as much of what is asked, one that keeps weights
     kept = _kept_digests(resolved)
     asked = {item.trial.trial_id for _, members in lacking for item in members}
-    sources = store.index({trial_id: {*needed[trial_id], *kept} for trial_id in asked})
+    sources = TrialIndex(resolved.index, {trial_id: {*needed[trial_id], *kept} for trial_id in asked})
     units = {pack: unit for unit in resolved.units for pack in unit.packs}
     for pack, members in lacking:
         yield _Survey(pack, store, units, sources).run(members)

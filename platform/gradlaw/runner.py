@@ -21,7 +21,8 @@ from gradlaw.pack import Compile, Pack
 from gradlaw.pending import Index, changed_source, failed_attempts, missing_packs, planned_trials
 from gradlaw.planned import Planned, plan_study
 from gradlaw.recorded import record_plan
-from gradlaw.store.checkpoints import sweep_checkpoints
+from gradlaw.store.checkpoints import newest_checkpoints, sweep_checkpoints
+from gradlaw.store.paths import CheckpointKey
 from gradlaw.store.store import Store
 from gradlaw.tally import RunProgress, Tally
 from gradlaw.trial import FINAL, MAX_ATTEMPTS, State
@@ -195,10 +196,10 @@ class _Run:
         retry_failed = self._options.retry_failed
         pending = missing_packs(self._plan, index, retry_failed=retry_failed)
         self._tell(pending, index)
-        for _ in range(MAX_ATTEMPTS + 1):  # one more, for what another driver had begun and lost
-            if not pending:
-                break
-            self._launch(pending, index, fresh=retry_failed)
+        rounds = MAX_ATTEMPTS + 1  # one more, for what another driver had begun and lost
+        while pending and rounds:
+            got_further = self._launch(pending, index, fresh=retry_failed)
+            rounds -= 0 if got_further else 1
             index, retry_failed = self._index(), False
             pending = missing_packs(self._plan, index)
         return self._summary(index)
@@ -219,11 +220,13 @@ class _Run:
         )
         commit_unrun(self._store, pack, reasons, State.SKIPPED, {})
 
-    def _launch(self, packs: Sequence[Pack], index: Index, *, fresh: bool) -> None:
+    def _launch(self, packs: Sequence[Pack], index: Index, *, fresh: bool) -> bool:
+        """Runs packs; whether any was lost, but got further: see :meth:`_commit_lost`."""
         options = self._options
         self._tally.begin(packs)
         self._show()
         orders = _Orders(packs, options, str(self._store.path), {} if fresh else index)
+        held = newest_checkpoints(self._store.files)
         lost: dict[str, str] = {}
 
         def on_report(report: Report) -> None:
@@ -232,20 +235,39 @@ class _Run:
             self._follow(report)
 
         self._launcher.run(orders, on_report)
-        if lost:
-            self._commit_lost([order for order in orders if order.pack.pack_id in lost], lost, index)
+        if not lost:
+            return False
+        return self._commit_lost([order for order in orders if order.pack.pack_id in lost], lost, index, held)
 
-    def _commit_lost(self, orders: Iterable[Order], causes: Mapping[str, str], before: Index) -> None:
-        """A dead worker cannot say so; the driver does, for what the worker had not committed."""
-        index = self._index()
+    def _commit_lost(
+        self,
+        orders: Iterable[Order],
+        causes: Mapping[str, str],
+        before: Index,
+        held: Mapping[str, CheckpointKey],
+    ) -> bool:
+        """A dead worker cannot say so; the driver does, for what the worker had not committed.
+
+        A worker that kept a checkpoint was no failed attempt: the pack goes on from there, together, however
+        often workers are taken away. Returns whether there was any.
+        """
+        index, kept = self._index(), newest_checkpoints(self._store.files)
+        got_further = False
         for order in orders:
+            pack_id = order.pack.pack_id
             ids = [member.trial.trial_id for member in order.pack.members]
             reasons = dict.fromkeys(
-                (item for item in ids if index.get(item) == before.get(item)), causes[order.pack.pack_id]
+                (item for item in ids if index.get(item) == before.get(item)), causes[pack_id]
             )
-            if reasons:
-                commit_unrun(self._store, order.pack, reasons, State.LOST, order.attempts)
-                self._say(f"pack {order.pack.pack_id}: {len(reasons)} of {len(ids)} trials lost")
+            if not reasons:
+                continue
+            if kept.get(pack_id) not in (None, held.get(pack_id)):
+                got_further = True
+                self._say(f"pack {pack_id}: lost, but it kept a checkpoint: no failed attempt")
+                continue
+            commit_unrun(self._store, order.pack, reasons, State.LOST, order.attempts)
+            self._say(f"pack {pack_id}: {len(reasons)} of {len(ids)} trials lost")
+        return got_further
 
     def _follow(self, report: Report) -> None:
         self._tally.add(report)

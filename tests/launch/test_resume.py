@@ -9,21 +9,24 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from drivers import Drivers
-from held import STUDIES, committed, counting, numbers
+from held import STUDIES, committed, counting, numbers, states
 
 import gradlaw
+from gradlaw import runner
+from gradlaw.engine import wave
 from gradlaw.errors import ConfigurationError, StoreError
-from gradlaw.launch.worker import commit_unrun
+from gradlaw.launch.base import Launcher, OnReport, Order, Report
+from gradlaw.launch.worker import commit_unrun, work
 from gradlaw.planned import plan_study
 from gradlaw.store import paths
-from gradlaw.store.checkpoints import PackCheckpoints, sweep_checkpoints
+from gradlaw.store.checkpoints import PackCheckpoints, newest_checkpoints, sweep_checkpoints
 from gradlaw.store.files import Sink
 from gradlaw.store.parquet import read_bytes
 from gradlaw.store.store import Store
@@ -194,6 +197,93 @@ def test_what_a_lost_worker_kept_serves_the_next_attempt(half_way: Path, expecte
     commit_unrun(store, pack, {one.trial.trial_id: "it died" for one in pack.members}, State.LOST, {})
     assert sweep_checkpoints(store.files, store.index(), keep_s=0.0) == 0
     assert _about(_run(TINY, half_way), GOES_ON)
+    _assert_whole(half_way, expected)
+
+
+def test_what_failed_for_good_goes_on_when_it_is_tried_again(half_way: Path, expected: Any) -> None:
+    planned = plan_study(TINY, preset="demo", overrides={"steps": STEPS}, seeds=SEEDS, explore=False)
+    [pack], store = planned.plan.packs, Store.open(half_way)
+    commit_unrun(store, pack, {one.trial.trial_id: "it died" for one in pack.members}, State.FAILED, {})
+    assert sweep_checkpoints(store.files, store.index(), keep_s=0.0) == 0
+    assert _about(_run(TINY, half_way, retry_failed=True), GOES_ON)
+    _assert_whole(half_way, expected)
+
+
+class _Preempted(Launcher):
+    """Takes every worker away once: as soon as it has kept a checkpoint, or before it can keep any."""
+
+    def __init__(self, *, keeping: bool) -> None:
+        self._keeping = keeping
+        self.launched: list[int] = []
+        self.lost = 0
+
+    def run(self, orders: Sequence[Order], on_report: OnReport) -> None:
+        for order in orders:
+            self.launched.append(len(order.pack.members))
+            reports, files = work(order), Store.open(order.store).files
+            assert isinstance(reports, Generator)
+            before = newest_checkpoints(files)
+            for report in reports:
+                kept = newest_checkpoints(files) != before and not report.finished
+                if kept or not self._keeping:
+                    reports.close()
+                    self.lost += 1
+                    on_report(Report(pack_id=order.pack.pack_id, finished=True, error="gone", lost=True))
+                    break
+                on_report(report)
+
+
+def _run_preempted(
+    store: Path, steps: int, launcher: _Preempted, monkeypatch: pytest.MonkeyPatch
+) -> tuple[bool, list[str]]:
+    lines: list[str] = []
+    how = HOW | {"set": {"steps": steps}, "flush_s": 1e-9}
+    with monkeypatch.context() as patched:
+        patched.setattr(runner, "make_launcher", lambda *_, **__: launcher)
+        summary = gradlaw.run(TINY, store=store, say=lines.append, **how)
+    return summary.complete, lines
+
+
+def test_workers_taken_away_again_and_again_use_up_no_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More often than a trial has attempts: the pack stays together, and goes on from where it was."""
+    monkeypatch.setattr(wave, "LOOK_STEPS", 8)
+    steps, launcher = 6 * 8, _Preempted(keeping=True)
+    complete, lines = _run_preempted(tmp_path / "store", steps, launcher, monkeypatch)
+    assert complete
+    assert (launcher.lost, launcher.launched) == (6, [2 * SEEDS] * 7)
+    assert len(_about(lines, "lost, but it kept a checkpoint: no failed attempt")) == 6
+    assert {row["state"] for row in committed(tmp_path / "store")} == {"done"}, "no attempt was counted"
+    assert _files(tmp_path / "store") == []
+    _run(TINY, tmp_path / "undisturbed", set={"steps": steps}, checkpoint_s=float("inf"))
+    assert numbers(tmp_path / "store") == numbers(tmp_path / "undisturbed")
+
+
+def test_workers_that_get_nowhere_use_up_their_attempts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = _Preempted(keeping=False)
+    complete, lines = _run_preempted(tmp_path / "store", 100, launcher, monkeypatch)
+    assert not complete
+    assert launcher.launched == [2 * SEEDS] * 2 + [1] * 2 * SEEDS
+    assert states(tmp_path / "store") == {"failed": 2 * SEEDS}
+    assert _about(lines, "no failed attempt") == []
+
+
+def test_a_checkpoint_that_names_foreign_files_is_not_used(half_way: Path, expected: Any) -> None:
+    """They would be read, and deleted when the next one is whole."""
+    [document] = (half_way / paths.CHECKPOINTS).glob("*-0-1.json")
+    [tensors] = (half_way / paths.CHECKPOINTS).glob("*-0-1.safetensors")
+    foreign = half_way.parent / "foreign.safetensors"
+    shutil.copy(tensors, foreign)
+    text = document.read_text()
+    document.write_text(text.replace(f"{paths.CHECKPOINTS}/{tensors.name}", f"../{foreign.name}"))
+    lines = _run(TINY, half_way)
+    said = _about(lines, UNUSED)[0]
+    assert said.endswith("it names ../foreign.safetensors, which is no file of a checkpoint")
+    assert _about(lines, GOES_ON)[0].endswith("-0-0.json")
+    assert foreign.exists()
     _assert_whole(half_way, expected)
 
 

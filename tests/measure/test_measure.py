@@ -146,6 +146,25 @@ def test_a_run_of_the_rest_after_a_measurement(trained: Trained, stored: Stored,
     assert len(found["trials"]) == 6
 
 
+def test_what_another_process_commits_meanwhile_disturbs_nothing(
+    stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lands after the store was listed: what is read is what was listed."""
+    store = stored("demo", tmp_path / "store")
+    found = measurable._kept_digests
+
+    def meanwhile(resolved: Resolved) -> set[str]:
+        monkeypatch.undo()
+        gradlaw.measure(KEPT, store=store, set=OTHER)
+        return found(resolved)
+
+    monkeypatch.setattr(measurable, "_kept_digests", meanwhile)
+    summary = gradlaw.measure(KEPT, store=store, set=OTHER)
+    assert (summary.trials_measured, summary.left) == (6, {})
+    anew = stored("demo", tmp_path / "anew", OTHER)
+    assert views(store, summary.plan_id) == views(anew, summary.plan_id)
+
+
 def test_what_is_held_is_copied_and_not_measured(
     stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

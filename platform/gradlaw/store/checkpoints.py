@@ -29,7 +29,7 @@ from gradlaw.store.schema import Columns, to_arrow
 from gradlaw.store.winners import TrialStatus
 from gradlaw.store.writer import PackWriter, TableWriter
 from gradlaw.table import Table
-from gradlaw.trial import FINAL
+from gradlaw.trial import FINAL, State
 
 KEEP_S = 3600.0
 """How long a checkpoint stays at least though its trials have ended: another driver may be at them."""
@@ -199,6 +199,13 @@ class PackCheckpoints:
         self._discard()
 
 
+def newest_checkpoints(files: LocalFiles) -> dict[str, paths.CheckpointKey]:
+    """The newest checkpoint by pack id, as its name tells: it may yet be damaged, or be refused."""
+    names = map(paths.parse_checkpoint, files.scan(paths.CHECKPOINTS))
+    documents = [name for name in names if name and name.ending == DOCUMENT]
+    return {name.pack.pack_id: name for name in sorted(documents)}
+
+
 def clear_checkpoints(files: LocalFiles, pack_id: str) -> int:
     """Deletes all checkpoints of a pack, since it is committed; returns the number of files."""
     keys = _of_pack(files, pack_id)
@@ -209,6 +216,8 @@ def clear_checkpoints(files: LocalFiles, pack_id: str) -> int:
 
 def sweep_checkpoints(files: LocalFiles, index: Mapping[str, TrialStatus], *, keep_s: float = KEEP_S) -> int:
     """Deletes what is left of checkpoints whose trials have all ended: a worker was killed before it could.
+
+    What failed for good may be tried again, and then goes on: its checkpoints stay.
 
     Args:
         files: The store's.
@@ -232,14 +241,15 @@ def sweep_checkpoints(files: LocalFiles, index: Mapping[str, TrialStatus], *, ke
 
 
 def _ended(files: LocalFiles, pack_id: str, index: Mapping[str, TrialStatus], age_s: float) -> bool:
-    """Whether all trials of a pack's checkpoint have ended, with the probes asked for."""
+    """Whether all trials of a pack's checkpoint have ended, none as failed, with the probes asked for."""
+    ended = FINAL - {State.FAILED}
     for key in reversed(_documents(files, pack_id)):
         try:
             held = _read(files, key)["content"]["identity"]
             probes, statuses = set(held["probes"]), [index.get(trial_id) for trial_id in held["trials"]]
         except (StoreError, FileNotFoundError, KeyError, TypeError):
             continue
-        return all(status and status.state in FINAL and probes <= status.probes for status in statuses)
+        return all(status and status.state in ended and probes <= status.probes for status in statuses)
     return age_s >= STALE_S  # files of a checkpoint that was never whole, or is damaged
 
 
@@ -262,11 +272,14 @@ def _read(files: LocalFiles, key: str) -> Mapping[str, Any]:
         document: Mapping[str, Any] = json.loads(files.read(key))
         version = document["schema_version"]
         whole = document["sha256"] == _digest(document["content"])
-        _ = document["tensors"]["key"], [DataFile(**file) for file in document["rows"]]
+        keys = [document["tensors"]["key"], *(DataFile(**file).key for file in document["rows"])]
+        foreign = [key for key in keys if paths.parse_checkpoint(key) is None]
     except (ValueError, KeyError, TypeError) as error:
         msg = f"it is damaged: {error!r}"
         raise StoreError(msg) from error
     msg = "" if whole else "it is damaged: its content is not what was written (digest)"
+    if foreign:  # the older one's files are deleted later
+        msg = f"it is damaged: it names {foreign[0]}, which is no file of a checkpoint"
     if version != SCHEMA_VERSION:
         msg = f"its schema version is {version}, allowed {SCHEMA_VERSION}"
     if msg:
