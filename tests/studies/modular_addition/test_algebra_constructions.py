@@ -212,6 +212,9 @@ def test_all_faults_are_named_at_once():
         (lambda: mixed(7, [1, 1]), UsageError, r"frequencies: got \[1, 1\]"),
         (lambda: mixed(7, []), UsageError, "order_six: got no frequency, allowed at least one"),
         (lambda: block("xi", phases(np.zeros((4, 3))), 1), UnknownNameError, "unknown block 'xi'"),
+        (lambda: block("nu*syn", phases(np.zeros((4, 3))), 4), UsageError, r"frequencies: got \[4\]"),
+        (lambda: block("nu*syn", phases(np.zeros((4, 3))), 0), UsageError, r"allowed 1 .. 3 once each"),
+        (lambda: compose({}, 7), UsageError, "blocks: got none, allowed at least one"),
     ],
 )
 def test_what_cannot_be_built_is_refused(build, error, message):

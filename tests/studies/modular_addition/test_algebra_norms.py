@@ -83,5 +83,7 @@ def test_formulas_refuse_what_is_no_solution():
         norm2_formula(-1, 4, 7)
     with pytest.raises(ConfigurationError, match="modulus: got 12"):
         cheapest_split(12)
+    with pytest.raises(ConfigurationError, match="modulus: got 8"):
+        norm2_formula(1, 2, 8)
     with pytest.raises(ConfigurationError, match="modulus: got 3"):
         norm2_constant_node(3)

@@ -133,8 +133,10 @@ def test_the_count_of_conditions_is_the_nullity(modulus: int, block: str) -> Non
     assert found["norm_slope"] < 1e-9
 
 
-@pytest.mark.parametrize("measurement", [HessianNullity, ConnectingPath])
-def test_what_no_construction_allows_is_refused(measurement: type[HessianNullity | ConnectingPath]) -> None:
+@pytest.mark.parametrize("measurement", [HessianNullity, ConnectingPath, Barrier])
+def test_what_no_construction_allows_is_refused(
+    measurement: type[HessianNullity | ConnectingPath | Barrier],
+) -> None:
     with pytest.raises(ConfigurationError, match="modulus: got 6, allowed odd numbers >= 5"):
         measurement(modulus=6)
 

@@ -78,8 +78,9 @@ def block(kind: str, free: Phases, frequency: int) -> Block:
 
     Raises:
         UnknownNameError: If the kind is another.
-        UsageError: If a phase is not of modulus 1.
+        UsageError: If a phase is not of modulus 1, or the frequency none of 1 .. n.
     """
+    require_frequencies([frequency], 2 * len(free.nu) + 1)
     nu, xi, alpha, beta = (complex(each[frequency - 1]) for each in free)
     if kind == ORDER_FOUR:
         return multiply(z_nu(1j), z_xi(xi))
@@ -104,9 +105,13 @@ def compose(blocks: Mapping[int, Block], modulus: int, *, carriers: Collection[i
 
     Raises:
         ConfigurationError: If the modulus is even or below 5.
-        UsageError: If a frequency is not 1 .. n, a carrier has no block or a block no signal.
+        UsageError: If there is no block, a frequency is not 1 .. n, a carrier has no block, or a block no
+            signal.
     """
     require_frequencies(list(blocks), modulus)
+    if not blocks:
+        msg = "blocks: got none, allowed at least one"
+        raise UsageError(msg)
     strange = sorted(set(carriers) - set(blocks))
     if strange:
         msg = f"carriers: got {strange}, allowed frequencies of blocks, {sorted(blocks)}"

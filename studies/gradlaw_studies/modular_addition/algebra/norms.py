@@ -40,6 +40,7 @@ def norm2_formula(n4: float, n6: float, modulus: int, *, balanced: bool = False)
             node's own frequency.
 
     Raises:
+        ConfigurationError: If the modulus is even or below 5.
         UsageError: If n4 < 0 or n6 <= 0.
 
     >>> round(norm2_formula(10, 1, 23), 2), round(norm2_formula(10, 1, 23, balanced=True), 2)
@@ -82,4 +83,5 @@ def cheapest_split(modulus: int, *, balanced: bool = False) -> int:
 
 def _unit(modulus: int) -> float:
     """What a frequency of order m holds, over m^(1/3)."""
+    num_frequencies(modulus)  # refuses what is no modulus
     return 6 * modulus / cbrt(2 * modulus) ** 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -54,7 +55,7 @@ _PHASES, _SECOND, _DISGUISE = 1, 3, 4  # parts of stream "init"; part 0 is the t
 
 
 class _OfConstructions(Measurement):
-    """What constructions need of a modulus is checked where a plan is made."""
+    """What constructions, and the match of networks, need of a modulus is checked where a plan is made."""
 
     def __init__(self, *, modulus: int = 5) -> None:
         faults = modulus_faults(modulus)
@@ -152,12 +153,16 @@ class ConnectingPath(_OfConstructions):
         }
 
 
-class Barrier(Measurement):
-    """Two networks trained from two starts of one seed, and the loss between them by match of symmetries."""
+class Barrier(_OfConstructions):
+    """Two networks trained from two starts of one seed, and the loss between them by match of symmetries.
+
+    Raises:
+        ConfigurationError: If the modulus is even or below 5: the disguise of a copy takes 2 for a unit.
+    """
 
     name = "modular_addition_barrier"
     hyperparameters = (
-        Hyperparameter(name="modulus", default=11, low=2, doc="d; the match takes d^2 phi(d) assignments"),
+        replace(MODULUS, default=11, doc="d, odd and at least 5; the match takes d^2 phi(d) assignments"),
         Hyperparameter(name="width", default=44, low=1, doc="q, hidden nodes"),
         Hyperparameter(name="train_steps", default=3000, low=0, doc="full-batch Adam steps, float64"),
         Hyperparameter(name="weight_decay", default=5e-5, low=0.0, doc="coupled, of both networks"),
