@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from types import NoneType, UnionType
@@ -21,8 +21,16 @@ def settings_of(probe: Probe) -> dict[str, Any]:
     """The annotated types of a probe's settings by name."""
     if not is_dataclass(probe):
         return {}
-    hints = get_type_hints(type(probe))
+    hints = hints_of(type(probe))
     return {item.name: hints[item.name] for item in fields(probe) if item.init}
+
+
+def hints_of(kind: type) -> Mapping[str, Any]:
+    """The annotated types of a class by name; Any, for all, where one of them is not there when it runs."""
+    try:
+        return get_type_hints(kind)
+    except NameError:  # imported for type checkers alone, or local to a function
+        return defaultdict(lambda: Any)
 
 
 def set_probes(

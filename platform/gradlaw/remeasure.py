@@ -236,16 +236,18 @@ def _kept_weights(
     wanted = {trial_id: job.source for trial_id, job in jobs.items()}
     steps = sorted({step for job in jobs.values() for step in job.due})
     begun: dict[tuple[str, int], dict[tuple[str, str], Tensor]] = {}
+    whole: set[tuple[str, int]] = set()
     names = ["trial_id", "step", "kind", "name", "dtype", "shape", "values"]
     for group in committed_rows(files, unit, WEIGHTS.name, wanted) if jobs else ():
         rows = group.filter(pc.is_in(group["step"], value_set=pa.array(steps, pa.int64())))
         for trial_id, step, kind, name, dtype, shape, values in zip(
             *(rows[item].to_pylist() for item in names), strict=True
         ):
-            if step in jobs[trial_id].due:
+            if step in jobs[trial_id].due and (trial_id, step) not in whole:  # two probes may have kept it
                 tensors = begun.setdefault((trial_id, step), {})
                 tensors[kind, name] = tensor_of(dtype, shape, values)
                 if len(tensors) == num_tensors:  # a group may end between two rows of one step
+                    whole.add((trial_id, step))
                     yield _Kept(trial_id, step, begun.pop((trial_id, step)))
     if begun:
         msg = f"weights of {', '.join(trial_id for trial_id, _ in begun)} are not whole; restore the store"

@@ -222,6 +222,17 @@ def test_weights_at_the_end_serve_a_probe_that_asks_for_the_end(stored: Stored, 
     assert (summary.trials_measured, summary.left) == (6, {})
 
 
+def test_weights_kept_by_two_probes_are_read_once(stored: Stored, tmp_path: Path) -> None:
+    store = stored("twice", tmp_path / "store")
+    assert len(committed(store, "weights")) == 2 * (1 + 2) * 6, "at the last step twice"
+    summary = gradlaw.measure(KEPT, preset="twice", store=store, set=OTHER)
+    found, expected = (
+        Catalog(path).connection(summary.plan_id).execute("SELECT * EXCLUDE (pack_id, attempt) FROM large")
+        for path in (store, stored("twice", tmp_path / "anew", OTHER))
+    )
+    assert sorted(found.fetchall()) == sorted(expected.fetchall())
+
+
 def test_what_only_training_measures_is_said(stored: Stored, tmp_path: Path) -> None:
     store = stored("unprobed", tmp_path / "store")
     summary = gradlaw.measure(KEPT, preset="few", store=store)

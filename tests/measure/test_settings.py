@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gradlaw.errors import ConfigurationError
 from gradlaw.plan import Plan, PlanKind, make_plan
 from gradlaw.planned import plan_study
-from gradlaw.probe import Probe
+from gradlaw.probe import Columns, Probe, Snapshot, TableProbe
 from gradlaw.probes.noise_scale import NoiseScale
 from gradlaw.probes.weights import Weights
 from gradlaw.settings import parse_settings
 from gradlaw.study import Grid, Preset, Study
+from gradlaw.table import Table
 from gradlaw.tasks.modular_addition import ModularAddition
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 PROBES = (NoiseScale(), Weights(steps=(2,)))
 
@@ -86,6 +93,30 @@ def test_values_that_a_probe_refuses(text: str, fault: str) -> None:
 def test_steps_of_a_shorter_trial_leave_a_probe_without_a_place() -> None:
     with pytest.raises(ConfigurationError, match=r"probe weights: got step 2, allowed 0 \.\. 1"):
         plan("steps=1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exact(TableProbe):
+    """One of its types is there for type checkers alone."""
+
+    name = "exact"
+    scale: float = 1.0
+    digits: Decimal | None = None
+
+    def tables(self) -> tuple[Table, ...]:
+        return ()
+
+    def at(self, steps: int) -> Sequence[int]:
+        return ()
+
+    def rows(self, snapshot: Snapshot) -> Mapping[str, Columns]:
+        return {}
+
+
+def test_types_that_are_not_there_when_it_runs_are_in_nobodys_way() -> None:
+    assert sorted(probes_of(plan(probes=(Exact(),))), key=len) == [(), (Exact(),)]
+    changed = plan("exact.scale=0.5", probes=(Exact(),))
+    assert sorted(probes_of(changed), key=len) == [(), (Exact(scale=0.5),)]
 
 
 def test_two_probes_of_one_name_cannot_be_told_apart() -> None:

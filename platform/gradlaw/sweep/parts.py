@@ -6,11 +6,11 @@ import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from gradlaw.errors import GradlawError, UnknownNameError
 from gradlaw.probe import Probe
-from gradlaw.probe_settings import is_of
+from gradlaw.probe_settings import hints_of, is_of
 from gradlaw.probes import PROBES
 from gradlaw.sweep.document import Faults, Item
 from gradlaw.sweep.fields import known, listed
@@ -99,7 +99,7 @@ def _probe(part: Item, faults: Faults) -> Probe | None:
 
 
 def _construct(kind: type[Probe], line: int, given: Mapping[str, Item], faults: Faults) -> Probe | None:
-    hints = get_type_hints(kind)
+    hints = hints_of(kind)
     names = getattr(kind, "__dataclass_fields__", {})
     sound = {}
     for name, item in known(given, names, f"setting of probe {kind.name}", faults).items():
