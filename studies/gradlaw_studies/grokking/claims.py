@@ -1,7 +1,7 @@
 """The claims, with margins fixed by what a wrong law would miss, and sds from exploratory seeds, rounded up.
 
 Of exponents: over the demo's primes 11 .. 31, n ~ d would show a slope of 0.74 against log(d log d), n ~ d^2
-one of 1.48 and n ~ d log(d)^2 one of 1.26; the margin of 0.12 is below half the distance to the nearest.
+one of 1.49 and n ~ d log(d)^2 one of 1.26; the margin of 0.12 is below half the distance to the nearest.
 Of constants: 10%, about one step of the ladder of shares (9%).
 
 A threshold is known to half a step of that ladder (4.4%) however many seeds there are, and on exploratory
