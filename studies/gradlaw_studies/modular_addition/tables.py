@@ -1,4 +1,4 @@
-"""The tables this study fills; those around constructions are in :mod:`.landscape_tables`."""
+"""The tables this study fills; those around constructions are in :mod:`.landscape.tables`."""
 
 from __future__ import annotations
 

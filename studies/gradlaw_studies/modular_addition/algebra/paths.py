@@ -81,8 +81,8 @@ def factor_path(factor: Spectrum, solution: Spectrum, modulus: int) -> Path:
         factor: y, whose m nodes have z_a z_b z_c = 1/m at every frequency 1 .. n; shape [3, n+1, m]. The norm
             falls if they also have equal moduli.
         solution: z, zero in W_a and W_b at frequency 0; shape [3, n+1, q]. For the loss to stay zero each
-        of its
-            potentials must meet its condition by itself, as z_F6's and z_M's do; z_F4/6 meets one by a sum.
+            of its potentials must meet its condition by itself, as z_F6's and z_M's do; z_F4/6 meets one by a
+            sum.
         modulus: d.
 
     Returns:
