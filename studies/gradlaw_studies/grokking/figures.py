@@ -162,8 +162,8 @@ FIGURES = (
     Figure(
         name="critical_rows",
         caption="Critical number of training rows against d ln d (geometric mean over seeds, two standard "
-        "errors), were the budget an eighth, a quarter, a half or all of what it is; the line is the "
-        "published law.",
+        "errors), were the budget an eighth, a quarter, a half or all of what it is, of the seeds whose "
+        "threshold lies within the shares tried by then; the line is the published law.",
         sql="figure_critical.sql",
         parameters=RULE,
         draw=draw_critical,
