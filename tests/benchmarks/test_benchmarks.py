@@ -18,7 +18,7 @@ from gradlaw.tasks.modular_addition import ModularAddition
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 CASE = "modular_addition_7_32"
 ALONE = ("torch_optim", "torch_optim_compiled")
-ALONE = """
+PROGRAM = """
 import runpy, sys
 from importlib.machinery import PathFinder
 
@@ -48,11 +48,11 @@ def lines(command: list[str]) -> list[dict[str, Any]]:
 def alone(*argv: str) -> list[str]:
     """A script in a Python that has torch, numpy, pyarrow and safetensors alone."""
     argv = (str(FOLDER / argv[0]), *argv[1:])
-    return [sys.executable, "-c", ALONE.format(blocked=BLOCKED, argv=list(argv), folder=str(FOLDER))]
+    return [sys.executable, "-c", PROGRAM.format(blocked=BLOCKED, argv=list(argv), folder=str(FOLDER))]
 
 
 def test_what_is_blocked_is_not_there() -> None:
-    code = ALONE.format(blocked=BLOCKED, argv=[""], folder=str(FOLDER)).rpartition("runpy.run")[0]
+    code = PROGRAM.format(blocked=BLOCKED, argv=[""], folder=str(FOLDER)).rpartition("runpy.run")[0]
     asked = f"from importlib.util import find_spec; print([n for n in {sorted(BLOCKED)} if find_spec(n)])"
     done = subprocess.run([sys.executable, "-c", f"{code}\n{asked}"], capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
@@ -117,7 +117,7 @@ def test_arms_with_other_losses_are_not_compared(
     race: Any, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = __import__("_cases").CASES[case]
-    arms = (*ALONE, "vmap_eager")
+    arms = ("torch_optim", "vmap_eager")
     race.check(chosen, arms, "cpu")
     vmap_eager = race.VmapEager
     monkeypatch.setattr(vmap_eager, "trace", lambda self, steps: np.full((steps, 2), 1.0))
