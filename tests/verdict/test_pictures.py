@@ -84,11 +84,12 @@ def test_drawings_are_closed_whatever_happens() -> None:
         plt.subplots()
         raise ArithmeticError
 
-    plt.figure()
+    another = plt.figure()
     held = plt.get_fignums()
     with pytest.raises(ArithmeticError):
         render.draw(fail, pd.DataFrame())
     assert plt.get_fignums() == held
+    plt.close(another)
 
 
 def test_a_figure_must_be_a_figure() -> None:
