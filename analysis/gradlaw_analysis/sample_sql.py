@@ -97,7 +97,7 @@ def sample_sql(scope: Scope, statement: str, gate: str | None = None) -> str:
     relations, source = {"_plan": _planned(scope)}, "_plan"
     if gate is not None:
         inner = _select(_cut(scope, gate, "_plan"), gate, "trial_id")
-        relations["_passed"] = f"{inner} WHERE passed AND trial_id IN (SELECT trial_id FROM _plan)"  # noqa: S608
+        relations["_passed"] = f"{inner} WHERE passed AND trial_id IN (SELECT trial_id FROM _plan)"  # noqa: S608 - own names
         source = "_passed"
     return _select({**relations, **_cut(scope, statement, source)}, statement)
 
@@ -114,7 +114,7 @@ def mentions(statement: str, views: Iterable[str]) -> list[str]:
 def _planned(scope: Scope) -> str:
     unfinished = ", ".join(literal(state.value) for state in sorted(RETRIABLE))
     text = (
-        "\n  SELECT trial_id FROM temp.trials WHERE trial_id IN (SELECT trial_id FROM temp.plans "  # noqa: S608
+        "\n  SELECT trial_id FROM temp.trials WHERE trial_id IN (SELECT trial_id FROM temp.plans "  # noqa: S608 - own names
         f"WHERE plan_id = {literal(scope.plan_id)})\n  AND state NOT IN ({unfinished})"
     )
     if scope.seeds is not None:
@@ -125,7 +125,7 @@ def _planned(scope: Scope) -> str:
 def _cut(scope: Scope, statement: str, source: str) -> dict[str, str]:
     """The views that ``statement`` names, each hidden behind one with the trials of ``source`` alone."""
     return {
-        view: f"SELECT * FROM temp.{view} WHERE trial_id IN (SELECT trial_id FROM {source})"  # noqa: S608
+        view: f"SELECT * FROM temp.{view} WHERE trial_id IN (SELECT trial_id FROM {source})"  # noqa: S608 - own names
         for view in mentions(statement, scope.views)
     }
 
