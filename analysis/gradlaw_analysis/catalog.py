@@ -1,7 +1,7 @@
 """The catalog: a store's files as SQL views, fixed at one moment.
 
 Views: ``trials`` (a row a trial), ``metrics`` (a row a trial and logged step), ``metrics_live`` (the same,
-of packs that still run), ``plans`` (a row a plan and planned trial), ``locks`` and ``verdicts`` (a row a
+of trials that still run), ``plans`` (a row a plan and planned trial), ``locks`` and ``verdicts`` (a row a
 document), and the tables of the studies. Every view is there, with its columns, before there is a row.
 
 Of a trial that several commits hold, one wins (:mod:`gradlaw.store.winners`); the views show its rows
@@ -29,10 +29,14 @@ from gradlaw.store.schema import KEYS, arrow_schema
 from gradlaw.store.store import Document, Store
 from gradlaw.store.trials import TRIAL_COLUMNS
 from gradlaw.table import Column
+from gradlaw.trial import SETTLED
 from gradlaw_analysis.sql.request import ViewSource
 from gradlaw_analysis.sql.sources import register
 
 LIVE = paths.METRICS_LIVE
+_SETTLED = ", ".join(f"'{state}'" for state in sorted(SETTLED))
+_LIVE_CLAUSE = f"ANTI JOIN (FROM trials WHERE state IN ({_SETTLED})) AS settled USING (trial_id)"
+"""A killed attempt's part stays for a while, though its trial may have ended in a pack cut otherwise."""
 _JOIN = [column.name for column in KEYS]
 _RECORD_SCHEMA = pa.schema(
     [
@@ -122,7 +126,8 @@ class Catalog:
         for name, schema in self.tables.items():
             live = name == LIVE
             files = self._locations(self.resolved.live if live else self.resolved.keys(name))
-            sql = f"SELECT * FROM _files_{name} {cut.live if live else cut.rows}"  # noqa: S608 - checked names
+            clause = f"{cut.live} {_LIVE_CLAUSE}" if live else cut.rows
+            sql = f"SELECT * FROM _files_{name} {clause}"  # noqa: S608 - checked names
             found.append(ViewSource(name=f"_files_{name}", files=files, schema=schema))
             found.append(ViewSource(name=name, sql=sql))
         return [*found, *self._plan_sources(), *self._document_sources()]

@@ -31,6 +31,9 @@ RETRIABLE = frozenset({State.ERROR, State.TIMED_OUT, State.LOST})
 FINAL = frozenset(set(State) - RETRIABLE)
 """States after which a trial is not run again (``failed``: unless asked to)."""
 
+SETTLED = FINAL - {State.FAILED}
+"""States after which a trial is not run again, asked or not."""
+
 MAX_ATTEMPTS = 3
 
 

@@ -29,7 +29,7 @@ from gradlaw.store.schema import Columns, to_arrow
 from gradlaw.store.winners import TrialStatus
 from gradlaw.store.writer import PackWriter, TableWriter
 from gradlaw.table import Table
-from gradlaw.trial import FINAL, State
+from gradlaw.trial import SETTLED
 
 KEEP_S = 3600.0
 """How long a checkpoint stays at least though its trials have ended: another driver may be at them."""
@@ -242,14 +242,13 @@ def sweep_checkpoints(files: LocalFiles, index: Mapping[str, TrialStatus], *, ke
 
 def _ended(files: LocalFiles, pack_id: str, index: Mapping[str, TrialStatus], age_s: float) -> bool:
     """Whether all trials of a pack's checkpoint have ended, none as failed, with the probes asked for."""
-    ended = FINAL - {State.FAILED}
     for key in reversed(_documents(files, pack_id)):
         try:
             held = _read(files, key)["content"]["identity"]
             probes, statuses = set(held["probes"]), [index.get(trial_id) for trial_id in held["trials"]]
         except (StoreError, FileNotFoundError, KeyError, TypeError):
             continue
-        return all(status and status.state in ended and probes <= status.probes for status in statuses)
+        return all(status and status.state in SETTLED and probes <= status.probes for status in statuses)
     return age_s >= STALE_S  # files of a checkpoint that was never whole, or is damaged
 
 

@@ -171,6 +171,18 @@ def test_live_rows_are_seen_until_the_commit(store: Store, driver: ModuleType) -
     assert rows(Catalog(store), "SELECT count(*) FROM metrics") == [(2 * driver.STEPS,)]
 
 
+@pytest.mark.parametrize(("state", "seen"), [("done", [1]), ("failed", [0, 1]), ("lost", [0, 1])])
+def test_live_rows_of_a_trial_end_with_it(
+    state: str, seen: list[int], store: Store, driver: ModuleType
+) -> None:
+    """A pack that nobody runs again left its part behind; another pack has one of its trials."""
+    with store.writer("toy", "cut_otherwise") as writer:
+        driver.fill(writer, [0, 1])
+    driver.write_pack(store, "p", [0], state=State(state))
+    query = "SELECT DISTINCT loss // 1 FROM metrics_live ORDER BY ALL"
+    assert rows_both_ways(Catalog(store), query) == [(number,) for number in seen]
+
+
 def test_plans_locks_and_verdicts(store: Store, driver: ModuleType) -> None:
     plan(store, driver, "b-1", range(2), "x")
     plan(store, driver, "a-1", range(1))
