@@ -179,7 +179,7 @@ def test_live_rows_of_a_trial_end_with_it(
     with store.writer("toy", "cut_otherwise") as writer:
         driver.fill(writer, [0, 1])
     driver.write_pack(store, "p", [0], state=State(state))
-    query = "SELECT DISTINCT loss // 1 FROM metrics_live ORDER BY ALL"
+    query = "SELECT DISTINCT floor(loss) FROM metrics_live ORDER BY ALL"
     assert rows_both_ways(Catalog(store), query) == [(number,) for number in seen]
 
 
