@@ -17,7 +17,7 @@ HESSIAN_NULLITY = Table(
     name="hessian_nullity",
     grain="one constructed solution: the Hessian of the loss on all pairs, and of the norm on its null space",
     columns=(
-        Column(name="construction", type="string", doc="order_6, order_4_6 or memorising"),
+        Column(name="construction", type="string", doc="order_6, order_4_6, order_4_constant or memorising"),
         Column(name="kind", type="string", doc="of the order-6 blocks: nu*syn or nu_i*syn_ab; '' of none"),
         _count("modulus", "d"),
         _count("width", "q, padded nodes among them"),
@@ -61,7 +61,8 @@ BARRIER = Table(
         Column(
             name="matching",
             type="string",
-            doc="none; nodes: permuted, with signs; all: residues relabelled too; side_by_side: in width 2q",
+            doc="none; nodes: permuted, with signs; all: residues relabelled too; side_by_side: in width 2q; "
+            "copy_none, copy_all: the same to a disguised copy of the first network",
         ),
         _value("position", "along the path, 0 .. 1"),
         _value("loss", "on all pairs"),
