@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeGuard, TypeVar
 
+from gradlaw.engine.crossings import crossings_of
 from gradlaw.engine.rows import metrics_table
 from gradlaw.errors import ConfigurationError
 from gradlaw.hyperparameter import Hyperparameter, Scalar, unknown_names
@@ -162,19 +163,24 @@ def program_faults(program: Training) -> list[str]:
 
 
 def _metric_faults(program: Training) -> list[str]:
-    """Columns that an early end reads must be logged."""
+    """Columns that an early end reads must be logged, and those of crossings known before the step."""
     ends = {"target": program.target, "halving": program.halving}
     asked = {f"{name}.metric": end.metric for name, end in ends.items() if end is not None}
-    if not asked:
+    crossed = {
+        f"probe {item.probe.name}: crossing's metric": item.target.metric for item in crossings_of(program)
+    }
+    if not asked and not crossed:
         return []
     try:
         logged = tuple(column.name for column in metrics_table(program).columns if column.name != "step")
     except ConfigurationError as error:
         return list(error.faults)
+    of_probes = tuple(name for name in logged if name != "loss") or ("a metric probe's column",)
     return [
         fault
-        for name, metric in asked.items()
-        if (fault := Hyperparameter(name=name, default="loss", choices=logged).check(metric))
+        for metrics, choices in ((asked, logged), (crossed, of_probes))
+        for name, metric in metrics.items()
+        if (fault := Hyperparameter(name=name, default="", choices=choices).check(metric))
     ]
 
 

@@ -151,7 +151,7 @@ class _Survey:
             trial_id = member.trial.trial_id
             again = _to_run(program, entry.probes)
             due = due_of(program, member, rows[trial_id], again)
-            reason = _reason(due, kept.get(trial_id, {}), expected)
+            reason = _beyond_weights(again) or _reason(due, kept.get(trial_id, {}), expected)
             if reason:
                 self._left[trial_id] = reason
                 continue
@@ -204,6 +204,17 @@ def _to_run(program: Training, held: Collection[str]) -> list[TableProbe]:
         if not sharing:
             return again
         again += sharing
+
+
+def _beyond_weights(probes: Collection[TableProbe]) -> str:
+    """Why weights are not enough for some of these probes; "" if they are."""
+    reasons = {
+        "reads the rule's state, which is not kept": [item.name for item in probes if item.needs_state],
+        "measures where a metric crosses a value": [item.name for item in probes if item.crossings()],
+    }
+    return "; ".join(
+        f"only training measures {', '.join(names)}: it {what}" for what, names in reasons.items() if names
+    )
 
 
 def due_of(

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gradlaw.ending import Target
 from gradlaw.fingerprint import digest
 from gradlaw.hyperparameter import Scalar
 from gradlaw.random import Streams
@@ -85,6 +86,9 @@ class Snapshot:
         seed: The trial's.
         step: Steps done so far.
         steps: Steps of the whole trial.
+        state: The rule's; None where weights that were kept are measured again.
+        crossing: What the trial has just crossed, where that is why it is measured; None where it is due by
+            the step.
     """
 
     task: Task
@@ -95,6 +99,8 @@ class Snapshot:
     seed: int
     step: int
     steps: int
+    state: Pytree | None = None
+    crossing: Target | None = None
 
 
 class Probe(ABC):
@@ -132,7 +138,14 @@ class MetricProbe(Probe):
 
 
 class TableProbe(Probe):
-    """Adds rows to declared tables at chosen steps."""
+    """Adds rows to declared tables at chosen steps.
+
+    Attributes:
+        needs_state: Whether it reads the rule's state, which no store keeps: then weights that were kept are
+            not enough to measure it again.
+    """
+
+    needs_state: ClassVar[bool] = False
 
     @abstractmethod
     def tables(self) -> tuple[Table, ...]:
@@ -141,6 +154,13 @@ class TableProbe(Probe):
     @abstractmethod
     def at(self, steps: int) -> Sequence[int]:
         """Steps (0: before training, ``steps``: after it) at which it measures a trial of ``steps``."""
+
+    def crossings(self) -> tuple[Target, ...]:
+        """At each of these it measures too: at the first logged step where the metric is there or past it.
+
+        A metric is a column of a metric probe of the same grid. What a trial never crosses gives no row.
+        """
+        return ()
 
     def faults(self, task: Task) -> list[str]:
         """Why it cannot measure this task, a line a fault, known before anything runs; none by default."""

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from gradlaw.ending import Direction
+from gradlaw.ending import Direction, Target
 from gradlaw.engine.checkpoint import Part
 from gradlaw.engine.clock import Clock
 from gradlaw.engine.compiled import Flattened
+from gradlaw.engine.crossings import Watch, past
 from gradlaw.engine.functions import Functions, explain_vmap
 from gradlaw.engine.members import Stack
 from gradlaw.engine.memory import is_out_of_memory
@@ -56,6 +57,7 @@ class Chunk:
         self._pending = PendingRows(sink, [member.trial for member in members])
         self._ends = {member.trial.steps for member in members}
         self._due = {steps: probes_due(self._training, steps) for steps in self._ends}
+        self._watch = Watch(training, members, sink.recorded)
         self._constants = Flattened.leaves((stack.fixed, stack.split))
         self._moving = Flattened.leaves(stack.moving)
         self._before = self._moving
@@ -109,7 +111,7 @@ class Chunk:
             steps = self.members[member].trial.steps
             due, measured = (self._due[steps].get(at, ()) for at in (steps, step))
             probes = [probe for probe in due if probe not in measured]
-            self._measure(step, member, probes, at_end=True)
+            self._measure(step, member, probes, mark="end")
         self._drain()
 
     def part(self) -> Part:
@@ -128,6 +130,7 @@ class Chunk:
         self._before = self._moving
         try:
             values = self._read(t) if logged else {}
+            self._measure_crossings(step, values)
             inputs = [*self._constants, self._rows_of(step, t), *self._moving, t]
             *self._moving, loss, t = self._functions.step.call(*inputs)
         except Exception as error:
@@ -162,7 +165,7 @@ class Chunk:
         if target is None:
             return
         value = self._values[target.metric]
-        there = value <= target.value if target.direction == "below" else value >= target.value
+        there = past(value, target)
         if step % self._training.log_every:  # logged for those alone whose last step it is
             there &= self._stack.fixed.hp["steps"] == step
         # what the step made of the parameters is of no account
@@ -185,16 +188,31 @@ class Chunk:
             if bool(running[number]):
                 self._measure(step, number, self._due[member.trial.steps].get(step, ()))
 
-    def _measure(self, step: int, member: int, probes: Sequence[TableProbe], *, at_end: bool = False) -> None:
-        """Table probes of one member at its parameters now."""
+    def _measure_crossings(self, step: int, values: Mapping[str, Tensor]) -> None:
+        if values:
+            for place, (probe, target, mark) in self._watch.crossed(step, values, self._moving[_ENDED_AT]):
+                self._measure(step, place, (probe,), mark=mark, crossing=target)
+
+    def _measure(
+        self,
+        step: int,
+        member: int,
+        probes: Sequence[TableProbe],
+        *,
+        mark: str = "",
+        crossing: Target | None = None,
+    ) -> None:
+        """Table probes of one member at its parameters now; ``mark`` names a reason that comes once."""
         if not probes:
             return
-        stack = self.stack()
-        snapshot = snapshot_of(self._functions.program.task, stack, self.members[member], member, step)
+        task, stack = self._functions.program.task, self.stack()
+        snapshot = snapshot_of(task, stack, self.members[member], member, step, crossing)
         for probe in probes:
             for name, columns in probe.rows(snapshot).items():
                 table = declared(name, probe.tables(), f"probe {probe.name}")
-                self._pending.add_rows(step, member, table, columns, at_end=at_end)
+                self._pending.add_rows(step, member, table, columns, mark)
+        if mark:
+            self._pending.add_mark(step, member, mark)
 
     def _restored(self) -> Moving:
         moving: Moving = Flattened.rebuild(self._stack.moving, self._moving)
@@ -214,10 +232,15 @@ def _in_order(tensor: Tensor, *, copy: bool) -> Tensor:
     return tensor.clone(memory_format=torch.contiguous_format)
 
 
-def snapshot_of(task: Task, stack: Stack, member: Member, place: int, step: int) -> Snapshot:
+def snapshot_of(
+    task: Task, stack: Stack, member: Member, place: int, step: int, crossing: Target | None = None
+) -> Snapshot:
     """What table probes see of the member at a place of a batch, after ``step`` steps."""
+    moving = stack.moving
     # copies: a compiled step writes over its inputs
-    params, buffers = tree_map(lambda leaf: leaf[place].clone(), (stack.moving.params, stack.moving.buffers))
+    params, buffers, state = tree_map(
+        lambda leaf: leaf[place].clone(), (moving.params, moving.buffers, moving.state)
+    )
     split = stack.split
     return Snapshot(
         task=task,
@@ -228,6 +251,8 @@ def snapshot_of(task: Task, stack: Stack, member: Member, place: int, step: int)
         seed=member.trial.seed,
         step=step,
         steps=member.trial.steps,
+        state=state,
+        crossing=crossing,
     )
 
 

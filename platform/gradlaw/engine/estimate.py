@@ -187,7 +187,7 @@ class _Measured:
         return statistics.median(found or [first]), bytes_made.peak
 
     def _tables_s(self) -> float:
-        """All readings of the first member's table probes, each probe timed once, at the start."""
+        """All readings of the first member's table probes, at most, each probe timed once, at the start."""
         member, total = self._members[0], 0.0
         num_due = Counter(
             id(probe)
@@ -195,10 +195,14 @@ class _Measured:
             for probe in probes
         )
         for probe in self._training.probes:
-            if isinstance(probe, TableProbe) and num_due[id(probe)]:
-                snapshot = snapshot_of(self._program.task, self._one, member, 0, 0)
+            if not isinstance(probe, TableProbe):
+                continue
+            crossings = probe.crossings()
+            if num_rows := num_due[id(probe)] + len(crossings):
+                first = crossings[0] if crossings else None
+                snapshot = snapshot_of(self._program.task, self._one, member, 0, 0, first)
                 rows_s, _ = self._timed(functools.partial(probe.rows, snapshot))
-                total += num_due[id(probe)] * rows_s
+                total += num_rows * rows_s
         return total
 
     def _compiled(self, cost: Cost, compile: Compile, alike: int) -> Cost:  # noqa: A002 - as in torch

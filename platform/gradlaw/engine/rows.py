@@ -61,7 +61,7 @@ class _TableRows(NamedTuple):
     member: int
     table: Table
     columns: Columns
-    at_end: bool
+    mark: str
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class Sink:
         metrics: The ``metrics`` table.
         log_every: Steps between its rows; a trial's last step has one too.
         recorded: Last step recorded by trial id, kept over members that are run again; and by the id followed
-            by " end", where table probes measured an early end.
+            by a mark, the step of what happens to a trial once: " end" where table probes measured an early
+            end, and where it crossed what a probe waits for.
     """
 
     recorder: Recorder
@@ -97,6 +98,7 @@ class PendingRows:
         self._steps: list[int] = []
         self._values: list[dict[str, Tensor]] = []
         self._rows: list[_TableRows] = []
+        self._marks: dict[str, int] = {}
 
     def __len__(self) -> int:
         """Steps of ``metrics`` and single table entries that wait."""
@@ -107,11 +109,13 @@ class PendingRows:
         self._steps.append(step)
         self._values.append(values)
 
-    def add_rows(
-        self, step: int, member: int, table: Table, columns: Columns, *, at_end: bool = False
-    ) -> None:
-        """Rows of one member, measured at a step; ``at_end`` where an early end was found after the step."""
-        self._rows.append(_TableRows(step, member, table, columns, at_end))
+    def add_rows(self, step: int, member: int, table: Table, columns: Columns, mark: str = "") -> None:
+        """Rows of one member, measured at a step; ``mark`` where what happens once was the reason."""
+        self._rows.append(_TableRows(step, member, table, columns, mark))
+
+    def add_mark(self, step: int, member: int, mark: str) -> None:
+        """What happens to a trial once has happened, whether or not it gave rows."""
+        self._marks[f"{self._trial_ids[member]} {mark}"] = step
 
     def drain(self, end: NDArray[Any], last_step: int) -> None:
         """Hands every waiting row that stands to the recorder.
@@ -127,11 +131,11 @@ class PendingRows:
             self._drain_metrics(begin, end)
         for row in self._rows:
             trial_id = self._trial_ids[row.member]
-            fresh = f"{trial_id} end" not in recorded if row.at_end else begin[row.member] < row.step
+            fresh = f"{trial_id} {row.mark}" not in recorded if row.mark else begin[row.member] < row.step
             if fresh and row.step < end[row.member]:
                 self._sink.recorder.append(row.table, with_trial(row.table, row.columns, trial_id))
-        recorded.update({f"{self._trial_ids[row.member]} end": row.step for row in self._rows if row.at_end})
-        self._steps, self._values, self._rows = [], [], []
+        recorded.update(self._marks)
+        self._steps, self._values, self._rows, self._marks = [], [], [], {}
         for trial_id, before in zip(self._trial_ids, begin, strict=True):
             recorded[trial_id] = max(int(before), last_step)
 
