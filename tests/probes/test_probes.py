@@ -16,6 +16,7 @@ from gradlaw.probes import (
     FullLoss,
     GradientNorm,
     NoiseScale,
+    ParameterMax,
     ParameterNorm,
     PreconditionedSharpness,
     Sharpness,
@@ -123,6 +124,7 @@ def test_alone_as_in_a_pack(train: Callable[..., Any]) -> None:
         GradientNorm(),
         UpdateNorm(),
         ParameterNorm(),
+        ParameterMax(),
         EffectiveLR(),
         NoiseScale(),
         Sharpness(),
@@ -132,7 +134,7 @@ def test_alone_as_in_a_pack(train: Callable[..., Any]) -> None:
     packed = train(task, HeavyBall(), arms, seeds=(1, 2), **settings)
     alone = train(task, HeavyBall(), arms[:1], seeds=(2,), **settings)
     names = [column.name for probe in probes for column in probe.columns(task)]
-    assert len(set(names)) == 4 + 3 + 2 + 1 + 9 + 3 + 2
+    assert len(set(names)) == 4 + 3 + 2 + 1 + 1 + 9 + 3 + 2
     for name in names:
         mine, other = packed.metrics(2, name), packed.metrics(1, name)
         np.testing.assert_allclose(alone.metrics(0, name), mine, rtol=1e-8, atol=1e-11, err_msg=name)

@@ -13,7 +13,7 @@ from scipy.spatial.distance import cosine
 from torch import Tensor, nn
 
 from gradlaw.errors import ConfigurationError, UsageError
-from gradlaw.probes import EffectiveLR, ParameterNorm, UpdateNorm
+from gradlaw.probes import EffectiveLR, ParameterMax, ParameterNorm, UpdateNorm
 from gradlaw.probes.update_norm import angle_between
 from gradlaw.random import streams_of
 from gradlaw.rule import Hyper, Oracle, Rule
@@ -22,7 +22,7 @@ from gradlaw.task import Params, Pytree, Taps, Task
 from gradlaw.tasks.modular_addition import ModularAddition
 
 STEPS = 6
-PROBES = (UpdateNorm(), ParameterNorm(), EffectiveLR())
+PROBES = (UpdateNorm(), ParameterNorm(), ParameterMax(), EffectiveLR())
 TASK = ModularAddition(modulus=5, width=3)
 
 
@@ -69,6 +69,7 @@ def test_against_the_recorded_path(train: Callable[..., Any], weights: Any, rule
         path = trained.weights(member).reshape(STEPS + 1, -1)
         norms = np.linalg.norm(path[::2], axis=1)
         np.testing.assert_allclose(trained.metrics(member, "parameter_norm"), norms, rtol=1e-12)
+        assert np.array_equal(trained.metrics(member, "parameter_max"), abs(path[::2]).max(axis=1))
         for row, step in enumerate(list(_steps(path, int(seed)))[1::2], start=1):
             update, gradient = step.flat("update"), step.flat("gradient")
             expected = {

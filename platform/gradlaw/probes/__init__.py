@@ -7,6 +7,7 @@ from gradlaw.probes.effective_lr import EffectiveLR
 from gradlaw.probes.gradient_norm import GradientNorm
 from gradlaw.probes.losses import FullLoss
 from gradlaw.probes.noise_scale import NoiseScale
+from gradlaw.probes.parameter_max import ParameterMax
 from gradlaw.probes.parameter_norm import ParameterNorm
 from gradlaw.probes.preconditioned_sharpness import PreconditionedSharpness
 from gradlaw.probes.sharpness import Sharpness
@@ -20,6 +21,7 @@ PROBES: dict[str, type[Probe]] = {
         GradientNorm,
         UpdateNorm,
         ParameterNorm,
+        ParameterMax,
         EffectiveLR,
         NoiseScale,
         Sharpness,
