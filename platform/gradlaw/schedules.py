@@ -13,10 +13,13 @@ its steps. A decay with a horizon reaches its end at t = T, one step after the l
     linear_decay          lr (1 - (1 - final_share) x),                        x = s / (T - W)
     cosine_decay          lr (final_share + (1 - final_share) (1 + cos(pi x)) / 2)
     inverse_sqrt_decay    lr sqrt(timescale / (timescale + s))
+    inverse_time_decay    lr timescale / (timescale + s)
     step_decay            lr decay_factor^floor(s / decay_every)
     warmup_stable_decay   lr until t = T - D, then lr (1 - (1 - final_share) (t - (T - D)) / D),
                           D = decay_share T
+    moment_warmup         lr sqrt(1 - beta2^(t + 1)), no W
 
+A lr that rises all the time is ``linear_warmup`` with W = T.
 Every function works on scalar tensors in the dtype of ``lr``, so a pack runs it once for all members.
 """
 
@@ -31,6 +34,7 @@ import torch
 from torch import Tensor
 
 from gradlaw.hyperparameter import Hyperparameter, Scalar
+from gradlaw.rules.adam import BETA2, bias_correction
 
 WARMUP = Hyperparameter(name="warmup_steps", default=0, low=0, doc="steps to the peak lr")
 FINAL_SHARE = Hyperparameter(
@@ -141,6 +145,31 @@ class InverseSqrtDecay(LinearWarmup):
         return torch.sqrt(timescale / (timescale + since))
 
 
+class InverseTimeDecay(LinearWarmup):
+    """Warm-up, then 1 over the steps, halved ``timescale`` steps after warm-up; no horizon.
+
+    The sum of the lrs diverges and that of their squares does not (Robbins and Monro 1951, condition 6):
+    with noise it converges where a constant lr ends in a floor (Bottou et al. 1606.04838, theorem 4.7,
+    whose gamma is the timescale). It is torch's ``LambdaLR`` of timescale / (timescale + step).
+    """
+
+    name = "inverse_time_decay"
+    hyperparameters = (
+        WARMUP,
+        Hyperparameter(name="timescale", default=0, low=0, doc="steps in which lr halves, to be given: >= 1"),
+    )
+
+    def share(self, since: Tensor, hp: Mapping[str, Tensor]) -> Tensor:
+        timescale = torch.clamp(hp["timescale"], min=1).to(hp["lr"].dtype)
+        return timescale / (timescale + since)
+
+    def faults(self, hp: Mapping[str, Scalar], steps: int) -> list[str]:
+        faults = super().faults(hp, steps)
+        if hp["timescale"] == 0:
+            faults.append("timescale: got 0, allowed >= 1 (steps in which lr halves; it has no default)")
+        return faults
+
+
 class StepDecay(LinearWarmup):
     """Warm-up, then lr times ``decay_factor`` every ``decay_every`` steps (He et al. 1512.03385, 3.4)."""
 
@@ -212,6 +241,22 @@ class WarmupStableDecay(LinearWarmup):
         return faults
 
 
+class MomentWarmup(Schedule):
+    """lr(t) = lr * sqrt(1 - beta2^(t + 1)): the factor of Adam's second bias correction, as a warm-up.
+
+    A running mean of squares that starts at 0 has that share of its weight after step t (Kingma and Ba
+    1412.6980, section 3). With Adam it is applied once more, with the same ``beta2``; with a rule that has
+    no second moment it is the same curve without its reason. Over a long run it leaves out as many whole
+    steps as a linear warm-up of 4 (1 - ln 2) / (1 - beta2) steps does, to first order in 1 - beta2.
+    """
+
+    name = "moment_warmup"
+    hyperparameters: ClassVar[tuple[Hyperparameter, ...]] = (BETA2,)
+
+    def lr(self, t: Tensor, hp: Mapping[str, Tensor]) -> Tensor:
+        return hp["lr"] * torch.sqrt(bias_correction(hp["beta2"], t + 1))
+
+
 def _progress(since: Tensor, hp: Mapping[str, Tensor]) -> Tensor:
     """The share of the decay behind, 0 .. 1; members that ended earlier stay at 1."""
     dtype = hp["lr"].dtype
@@ -225,8 +270,10 @@ _SHIPPED: tuple[type[Schedule], ...] = (
     LinearDecay,
     CosineDecay,
     InverseSqrtDecay,
+    InverseTimeDecay,
     StepDecay,
     WarmupStableDecay,
+    MomentWarmup,
 )
 
 SCHEDULES: dict[str, type[Schedule]] = {schedule.name: schedule for schedule in _SHIPPED}

@@ -19,7 +19,7 @@ def test_compiled_as_alone() -> None:
     members = {name: torch.arange(WIDTH) + value for name, value in whole.items()}
     members |= {
         name: torch.linspace(0.2, 0.9, WIDTH).double()
-        for name in ("final_share", "decay_factor", "decay_share", "lr")
+        for name in ("final_share", "decay_factor", "decay_share", "beta2", "lr")
     }
 
     def lrs(hp: dict[str, Tensor], t: Tensor) -> list[Tensor]:

@@ -18,8 +18,10 @@ from gradlaw.schedules import (
     Constant,
     CosineDecay,
     InverseSqrtDecay,
+    InverseTimeDecay,
     LinearDecay,
     LinearWarmup,
+    MomentWarmup,
     Schedule,
     StepDecay,
     WarmupStableDecay,
@@ -66,6 +68,17 @@ def _lrs(schedule: Schedule, last: int, dtype: torch.dtype = torch.float64, **va
             {"timescale": 4, "warmup_steps": 2},
             [0.5, 1, 1, math.sqrt(0.8), math.sqrt(2 / 3), math.sqrt(4 / 7), HALF],
         ),
+        (InverseTimeDecay(), {"timescale": 1}, [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5]),
+        (
+            InverseTimeDecay(),
+            {"timescale": 4, "warmup_steps": 2, "lr": 3.0},
+            [1.5, 3, 3, 2.4, 2, 12 / 7, 1.5],
+        ),
+        # 1 - beta2^n is 3/4, 15/16, 63/64; without memory the factor is 1
+        (MomentWarmup(), {"beta2": 0.25, "lr": 2.0}, [3**0.5, 15**0.5 / 2, 63**0.5 / 4]),
+        (MomentWarmup(), {"beta2": 0.0}, [1, 1, 1]),
+        # a lr that rises to the end: all of training is warm-up
+        (LinearWarmup(), {"warmup_steps": 4, "lr": 2.0, "steps": 4}, [0.5, 1, 1.5, 2, 2]),
         (StepDecay(), {"decay_every": 2}, [1, 1, 0.1, 0.1, 0.01, 0.01, 0.001]),
         (
             StepDecay(),
@@ -138,6 +151,11 @@ _THEIRS: dict[str, tuple[Schedule, dict[str, float], Callable[[int], Callable[[A
         {"timescale": 9},
         lambda _: lambda o: lr_scheduler.LambdaLR(o, lambda step: (9 / (9 + step)) ** 0.5),
     ),
+    "inverse_time": (
+        InverseTimeDecay(),
+        {"timescale": 9},
+        lambda _: lambda o: lr_scheduler.LambdaLR(o, lambda step: 9 / (9 + step)),
+    ),
 }
 
 
@@ -169,7 +187,8 @@ def test_every_member_has_its_own(schedule: Schedule) -> None:
         {"lr": 0.1, "steps": 30, "warmup_steps": 4, "final_share": 0.3, "decay_every": 5, "timescale": 50},
         {"lr": 2.0, "steps": 4, "warmup_steps": 4, "final_share": 1.0, "decay_every": 1, "timescale": 1},
     ]
-    members = [{**own, "decay_share": share} for own, share in zip(members, (1.0, 0.2, 0.0), strict=True)]
+    shares = zip(members, (1.0, 0.2, 0.0), strict=True)
+    members = [{**own, "decay_share": share, "beta2": 0.9 * share} for own, share in shares]
     alone = [_tensors(schedule, values, torch.float64) for values in members]
     pack = {name: torch.stack([own[name] for own in alone]) for name in alone[0]}
     batched = torch.vmap(schedule.lr, in_dims=(None, 0))
@@ -182,7 +201,8 @@ def test_every_member_has_its_own(schedule: Schedule) -> None:
 
 @pytest.mark.parametrize("schedule", [kind() for kind in SCHEDULES.values()], ids=list(SCHEDULES))
 def test_impossible_settings(schedule: Schedule) -> None:
-    given = {item.name: item.default for item in schedule.hyperparameters} | {"decay_every": 3}
+    told = {"decay_every": 3, "timescale": 3}
+    given = {item.name: item.default for item in schedule.hyperparameters} | told
     assert schedule.faults(given, 10) == []
     if "warmup_steps" not in given:
         return
@@ -218,6 +238,28 @@ def test_step_decay_wants_to_be_told_when() -> None:
     given = {item.name: item.default for item in StepDecay.hyperparameters}
     faults = StepDecay().faults({**given, "warmup_steps": 3}, 2)
     assert [fault.split(":")[0] for fault in faults] == ["warmup_steps", "decay_every"]
+
+
+def test_inverse_time_wants_to_be_told_its_timescale() -> None:
+    faults = InverseTimeDecay().faults({"warmup_steps": 3, "timescale": 0}, 2)
+    assert [fault.split(":")[0] for fault in faults] == ["warmup_steps", "timescale"]
+
+
+@pytest.mark.parametrize("beta2", [0.9, 0.96, 0.999])
+def test_moment_warmup_is_the_weight_a_running_mean_has(beta2: float) -> None:
+    """Of ones, started at 0, the running mean is the weight; its root is what Adam divides by."""
+    weights, mean = [], 0.0
+    for _ in range(60):
+        mean = beta2 * mean + (1.0 - beta2)
+        weights.append(mean**0.5)
+    np.testing.assert_allclose(_lrs(MomentWarmup(), 59, beta2=beta2), weights, rtol=1e-11)
+
+
+def test_moment_warmup_leaves_out_what_the_matching_linear_one_does() -> None:
+    """A linear warm-up of W steps leaves out (W - 1) / 2 whole steps."""
+    left_out = sum(1.0 - lr for lr in _lrs(MomentWarmup(), 19_999, beta2=0.999))
+    matching = 4.0 * (1.0 - math.log(2.0)) / (1.0 - 0.999)
+    assert 2.0 * left_out + 1.0 == pytest.approx(matching, rel=2e-3)
 
 
 def test_every_registered_schedule_is_known_by_its_name() -> None:
