@@ -1,1 +1,1 @@
-"""The study ``lion_adamw``: does memory (anti-)regularise, and how do Lion and AdamW compare when tuned alike?"""
+"""The study ``lion_adamw``: does memory (anti-)regularise, and how do the two compare when tuned alike?"""

@@ -12,7 +12,7 @@ that a sampler chose after looking at others are no such draws.
 Bootstrap intervals of this curve cover too little, and nothing bounds a mean from n values alone. The median
 of the best of k is bounded: P(min of k <= x) = 1 - (1 - F(x))^k is 1/2 at the quantile q = 1 - 2^(-1/k) of F,
 and a quantile has exact intervals between order statistics, whatever F is (Lourie et al. 2311.09480 build
-bands on the same ground). At larger k the n values bound it from above alone: the truth may be better than all.
+bands on the same ground). At larger k the n values bound it from above alone.
 """
 
 from __future__ import annotations
