@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from gradlaw.engine.crossings import crossings_of
 from gradlaw.engine.rows import metrics_table
@@ -14,6 +14,7 @@ from gradlaw.measurement import Measurement
 from gradlaw.pack import DTYPE, Training
 from gradlaw.probe import TableProbe
 from gradlaw.random import streams_of
+from gradlaw.space import Edge
 from gradlaw.study import Grid
 
 Item = TypeVar("Item")
@@ -42,13 +43,24 @@ def is_measurement(task: object) -> TypeGuard[type[Measurement]]:
     return isinstance(task, type) and issubclass(task, Measurement)
 
 
-def items_of(value: Scalar | tuple[Scalar, ...]) -> tuple[Scalar, ...]:
-    """The values of an axis; a single value is an axis of one."""
+def items_of(value: Scalar | tuple[Scalar, ...] | Edge) -> tuple[Scalar, ...]:
+    """The values of an axis; a single value is an axis of one, and an edge begins with its two ends."""
+    if isinstance(value, Edge):
+        return value.low, value.high
     return value if isinstance(value, tuple) else (value,)
+
+
+def steps_in_points(grid: Grid) -> bool:
+    """Whether a grid's points say how long to train."""
+    trains = bool(grid.points) and not is_measurement(grid.task)
+    return trains and all(STEPS.name in point for point in grid.points)
 
 
 def steps_of(grid: Grid) -> tuple[int, ...]:
     """The numbers of steps that a grid asks for."""
+    if steps_in_points(grid):
+        found: Iterable[Any] = dict.fromkeys(point[STEPS.name] for point in grid.points)
+        return tuple(found)
     return grid.steps if isinstance(grid.steps, tuple) else (grid.steps,)
 
 
@@ -101,7 +113,13 @@ def _points_faults(grid: Grid, declared: Declared) -> list[str]:
         if sorted(point) != names:
             got, allowed = ", ".join(sorted(point)) or "no name", ", ".join(names)
             return [f"points: got {got} in point {number}, allowed the names of point 0: {allowed}"]
+    if not is_measurement(grid.task):
+        declared = {**declared, STEPS.name: STEPS}
     faults = unknown_names(names, declared)
+    if STEPS.name in names and grid.steps != 0:
+        faults.append(
+            f"steps: got {grid.steps}, and steps in points; allowed in one of them: leave out the field"
+        )
     faults += [
         f"{name}: got values in points and in values, allowed in one of them"
         for name in names

@@ -12,11 +12,13 @@ from itertools import islice
 
 from gradlaw.errors import ConfigurationError, UnknownNameError, all_faults
 from gradlaw.fingerprint import digest
-from gradlaw.grid import declared_by, expand
+from gradlaw.frame import declared_by
+from gradlaw.grid import expand
 from gradlaw.grid_faults import STEPS, is_measurement, items_of
 from gradlaw.hyperparameter import Hyperparameter, Scalar, unknown_names
 from gradlaw.pack import Member, Pack
 from gradlaw.probe_settings import MARK, set_probes
+from gradlaw.space import Edge
 from gradlaw.study import Grid, Preset, Study
 
 EXPLORE_SEED = 1_000_000
@@ -97,6 +99,9 @@ def make_plan(
     with all_faults() as faults:
         if num_seeds < 1:
             faults.append(f"seeds: got {num_seeds}, allowed >= 1")
+        edges = [item for grid in chosen.grids for item in grid.values.values() if isinstance(item, Edge)]
+        if chosen.searches or edges:
+            faults.append("searches and edges: declared, but they cannot be run in this version yet")
         grids, settings, wrong = _override(chosen.grids, dict(overrides or {}))
         faults += wrong
         with _no_collection():
@@ -182,13 +187,14 @@ def _override(grids: Iterable[Grid], given: Mapping[str, object]) -> tuple[list[
 
 def _apply(grid: Grid, settings: Settings) -> Grid:
     """The grid with new values; what varied in its points and has a new value varies there no more."""
-    names = declared_by(grid)
+    names = {*declared_by(grid)} | (set() if is_measurement(grid.task) else {STEPS.name})
     new = {name: value for name, value in settings.items() if name in names}
-    values, points, steps = {**grid.values, **new}, grid.points, grid.steps
+    values = {**grid.values, **{name: value for name, value in new.items() if name != STEPS.name}}
+    points, steps = grid.points, grid.steps
     if any(name in new for point in points for name in point):
         rest = [{name: value for name, value in point.items() if name not in new} for point in points]
         distinct = {tuple(sorted(point.items())): point for point in rest if point}
         points = tuple(distinct.values())
-    if STEPS.name in settings and not is_measurement(grid.task):
-        steps = tuple(int(item) for item in items_of(settings[STEPS.name]))
+    if STEPS.name in new:
+        steps = tuple(int(item) for item in items_of(new[STEPS.name]))
     return replace(grid, values=values, points=points, steps=steps)

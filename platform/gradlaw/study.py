@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gradlaw.ending import Halving, Target
+from gradlaw.ending import Direction, Halving, Target
 from gradlaw.hyperparameter import Scalar
 from gradlaw.measurement import Measurement
 from gradlaw.probe import Probe, TableProbe
 from gradlaw.rule import Rule
 from gradlaw.rules.sgd import SGD
 from gradlaw.schedules import Constant, Schedule
+from gradlaw.space import Dimension, Edge
 from gradlaw.table import Table
 from gradlaw.task import Task
 
@@ -31,10 +32,11 @@ class Grid:
         task: A task or measurement class, constructed with its structural hyperparameters, or a task.
         rule: A rule class, constructed with its structural hyperparameters.
         schedule: A schedule class.
-        values: Hyperparameters by name; a tuple of values is an axis of the grid. What is not named
-            stands at its declared default.
+        values: Hyperparameters by name; a tuple of values is an axis of the grid, an :class:`Edge` one whose
+            value is found by bisection. What is not named stands at its declared default.
         points: Hyperparameters that vary together: each point is a mapping from names to single values, all
-            with the same names, none of them in ``values``. The grid is the product of points and axes.
+            with the same names, none of them in ``values``. The grid is the product of points and axes. A
+            name may be ``steps``, in place of the field.
         steps: Steps to train, >= 0 (0 for a measurement); a tuple is an axis.
         log_every: Steps between rows of ``metrics``, >= 1.
         probes: What is measured.
@@ -49,7 +51,7 @@ class Grid:
     task: type[Task | Measurement] | Task
     rule: type[Rule] = SGD
     schedule: type[Schedule] = Constant
-    values: Mapping[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict)
+    values: Mapping[str, Scalar | tuple[Scalar, ...] | Edge] = field(default_factory=dict)
     points: tuple[Mapping[str, Scalar], ...] = ()
     steps: int | tuple[int, ...] = 0
     log_every: int = 1
@@ -63,6 +65,54 @@ class Grid:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One side of a search: what stands fixed, and what is searched.
+
+    Attributes:
+        name: Lower-case words joined by underscores.
+        grid: What every configuration has in common: single values alone, no points.
+        space: The searched hyperparameters by name, none of them in the grid's values. A structural one is
+            given as :class:`Choices`, since each value is a program of its own.
+    """
+
+    name: str
+    grid: Grid
+    space: Mapping[str, Dimension]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Arms tuned with equal budgets; then the best configuration of each on fresh seeds.
+
+    A configuration is tried on ``tuning_seeds`` seeds of a range of their own and ranked by the mean of its
+    metric at each trial's last row. One that diverged, failed or gave no finite number on any of them ranks
+    last. The best of each arm then runs on the preset's seeds.
+
+    Attributes:
+        name: Lower-case words joined by underscores, once in a preset.
+        arms: What is compared.
+        budget: Configurations of every arm, >= 1.
+        metric: A column of ``metrics``, or ``steps_to_target``: the steps done of a trial that reached the
+            grid's target; others rank last.
+        direction: "below" where small values are good.
+        sampler: "tpe" learns from what has ended; "sobol" and "random" do not look, and ask for all at once.
+        per_round: Configurations that each arm asks for before it looks again, >= 1.
+        tuning_seeds: Seeds of each configuration, >= 1.
+        budgets: Budgets by arm. They must be those of ``budget``: arms with unequal budgets are refused.
+    """
+
+    name: str
+    arms: tuple[Arm, ...]
+    budget: int
+    metric: str = ""
+    direction: Direction = "below"
+    sampler: Literal["tpe", "sobol", "random"] = "tpe"
+    per_round: int = 8
+    tuning_seeds: int = 1
+    budgets: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preset:
     """One size of a study.
 
@@ -70,12 +120,14 @@ class Preset:
         doc: What it is for and what it costs, in a line.
         grids: Its trials.
         seeds: Number of seeds, >= 1.
+        searches: What is tuned, beside the grids.
         decides: Whether claims may be decided on it. A preset that only tests the plumbing does not.
     """
 
     doc: str
     grids: tuple[Grid, ...]
     seeds: int
+    searches: tuple[Search, ...] = ()
     decides: bool = True
 
 
@@ -99,7 +151,8 @@ class Study:
         """The tables that the study's probes and measurements declare, each once."""
         found: dict[str, Table] = {}
         for preset in self.presets.values():
-            for grid in preset.grids:
+            searched = (arm.grid for search in preset.searches for arm in search.arms)
+            for grid in (*preset.grids, *searched):
                 found.update({table.name: table for table in grid_tables(grid)})
         return tuple(found.values())
 

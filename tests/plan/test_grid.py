@@ -42,6 +42,57 @@ def test_points_vary_together_and_multiply_with_axes() -> None:
     assert {type(member.hyperparameters["lr"]) for member in plan.members} == {float}
 
 
+HORIZONS = ({"lr": 0.5, "steps": 20}, {"lr": 0.25, "steps": 40})
+
+
+def test_points_may_say_how_long_to_train() -> None:
+    plan = plan_of(grid(points=HORIZONS, steps=0, values={"warmup_steps": (0, 3)}))
+    expected = [(lr, warmup, steps) for lr, steps in ((0.5, 20), (0.25, 40)) for warmup in (0, 3)]
+    assert combinations(plan, "lr", "warmup_steps") == expected
+    (program,) = {id(pack.program): pack.program for pack in plan.packs}.values()
+    assert isinstance(program, Training)
+    assert program.steps == 40
+
+
+def test_a_horizon_of_a_point_makes_the_trial_that_the_field_would() -> None:
+    of_points = [member.trial.trial_id for member in plan_of(grid(points=HORIZONS, steps=0)).members]
+    of_fields = [
+        member.trial.trial_id
+        for point in HORIZONS
+        for member in plan_of(grid(values={"lr": point["lr"]}, steps=point["steps"])).members
+    ]
+    assert of_points == of_fields
+
+
+def test_new_steps_stand_in_place_of_those_of_points() -> None:
+    plan = plan_of(grid(points=HORIZONS, steps=0), overrides={"steps": [6, 8]})
+    assert combinations(plan, "lr") == [(0.5, 6), (0.25, 6), (0.5, 8), (0.25, 8)]
+
+
+def test_steps_that_skip_reads_are_those_of_the_point() -> None:
+    plan = plan_of(
+        grid(points=HORIZONS, steps=0, skip=lambda values: "long" if values["steps"] == 40 else None)
+    )
+    assert [reason for _, reason in plan.skipped] == ["long"]
+    assert [pack.members[0].trial.steps for pack in plan.packs] == [20]
+
+
+@pytest.mark.parametrize(
+    ("how", "fault"),
+    [
+        ({"points": HORIZONS}, "steps: got 10, and steps in points"),
+        ({"points": ({"lr": 0.1, "steps": 2.5},), "steps": 0}, "steps: got 2.5 (float), allowed int >= 0"),
+        ({"points": ({"lr": 0.1, "steps": -1},), "steps": 0}, "steps: got -1, allowed >= 0"),
+        ({"points": ({"lr": 0.1, "steps": 5}, {"lr": 0.2}), "steps": 0}, "points: got lr in point 1"),
+        ({"points": HORIZONS, "steps": 0, "halving": HALVING}, "with halving, allowed one"),
+    ],
+)
+def test_horizons_that_cannot_be_meant(how: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        plan_of(grid(**how))
+    assert fault in str(raised.value)
+
+
 def test_a_point_is_the_trial_that_values_would_make() -> None:
     of_points = plan_of(grid(points=POINTS))
     of_values = [plan_of(grid(values=point)) for point in POINTS]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gradlaw.ending import Halving, Target
 from gradlaw.errors import ConfigurationError
-from gradlaw.grid import declared_by
+from gradlaw.frame import declared_by
 from gradlaw.grid_faults import is_measurement
 from gradlaw.hyperparameter import Hyperparameter
 from gradlaw.measurement import Measurement
