@@ -174,6 +174,7 @@ def _shape_products(graph: GraphModule) -> None:
     A small product is a sum of products, compiled together with what is around it: a library's costs more to
     call, and to come back from, than it takes. A tall product of few columns is taken transposed: the library
     is, measured, up to four times as fast with the long side last, unless the columns fill its registers.
+    Its numbers then lie in another order, and what was traced as a view of them may have to be a copy.
     """
     aten, nodes = torch.ops.aten, graph.graph
     for node in nodes.find_nodes(op="call_function", target=aten.bmm.default):
@@ -194,6 +195,9 @@ def _shape_products(graph: GraphModule) -> None:
                 continue
         node.replace_all_uses_with(shaped)
         nodes.erase_node(node)
+    for view in (aten.view.default, aten._unsafe_view.default):  # noqa: SLF001 - an operator of torch's
+        for node in nodes.find_nodes(op="call_function", target=view):
+            node.target = aten.reshape.default
     graph.recompile()
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from gradlaw.task import Task
 from gradlaw.tasks.digits import DigitsMLP, DigitsMLPBatchNorm, DigitsSoftmax
+from gradlaw.tasks.digits_conv import DigitsConv
 from gradlaw.tasks.modular_addition import ModularAddition
 
 TASKS: dict[str, type[Task]] = {
-    item.name: item for item in (DigitsSoftmax, DigitsMLP, DigitsMLPBatchNorm, ModularAddition)
+    item.name: item for item in (DigitsSoftmax, DigitsMLP, DigitsMLPBatchNorm, DigitsConv, ModularAddition)
 }
 """By name."""

@@ -56,8 +56,8 @@ def _digest() -> str:
     return array_digest(*load_digits_arrays())
 
 
-class _Digits(Task):
-    """What the classifiers of digits share: data, split, batches, accuracy."""
+class DigitsTask(Task):
+    """What classifiers of digits share: data, split, batches, accuracy."""
 
     hyperparameters: ClassVar[tuple[Hyperparameter, ...]] = (TEST_SHARE,)
 
@@ -89,7 +89,7 @@ class _Digits(Task):
         return moved
 
 
-class DigitsSoftmax(_Digits):
+class DigitsSoftmax(DigitsTask):
     """Softmax regression, 650 parameters: mean cross-entropy in nats + (l2 / 2) ||params||^2."""
 
     name = "digits_softmax"
@@ -112,7 +112,7 @@ class DigitsSoftmax(_Digits):
         return LossOutput(loss, logits, buffers)
 
 
-class DigitsMLP(_Digits):
+class DigitsMLP(DigitsTask):
     """One hidden layer of ``width`` tanh units (1,210 parameters at 16): mean cross-entropy in nats."""
 
     name = "digits_mlp"
@@ -138,7 +138,7 @@ class DigitsMLP(_Digits):
         return LossOutput(cross_entropy(logits, classes), logits, buffers)
 
 
-class DigitsMLPBatchNorm(_Digits):
+class DigitsMLPBatchNorm(DigitsTask):
     """:class:`DigitsMLP` with batch normalization (Ioffe and Szegedy 1502.03167, algorithm 1) before tanh.
 
     In training a batch is normalized by its own mean and biased variance, and the running statistics move
