@@ -1,0 +1,7 @@
+"""All figures of the study."""
+
+from __future__ import annotations
+
+from gradlaw.figure import Figure
+
+FIGURES: tuple[Figure, ...] = ()

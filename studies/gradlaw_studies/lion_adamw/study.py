@@ -1,0 +1,131 @@
+"""The study: AdamW's two memories on either side of each other, Lion's, their twins, and batch sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from gradlaw.hyperparameter import Scalar
+from gradlaw.probes.losses import FullLoss
+from gradlaw.probes.noise_scale import NoiseScale
+from gradlaw.rules.adam import AdamW
+from gradlaw.rules.sign import Lion
+from gradlaw.rules.twins import AdamWTwin, LionPenalized
+from gradlaw.study import Grid, Preset, Study
+from gradlaw.task import Task
+from gradlaw.tasks.digits import DigitsMLP
+from gradlaw.tasks.digits_conv import DigitsConv
+from gradlaw.tasks.modular_addition import ModularAddition
+from gradlaw_studies.lion_adamw.probes import MatchedLoss
+from gradlaw_studies.lion_adamw.settings import (
+    BATCHES,
+    BETAS,
+    EPS,
+    LION_BETAS,
+    PENALTY,
+    SETTINGS,
+    Setting,
+)
+
+TASKS: Mapping[str, type[Task]] = {task.name: task for task in (DigitsMLP, ModularAddition, DigitsConv)}
+
+Point = dict[str, Scalar]
+
+
+def full_batch(setting: Setting, lrs: Sequence[float], betas: Sequence[tuple[float, float]]) -> Grid:
+    """AdamW with eps inside the root on all training rows; steps in inverse proportion to the lr."""
+    points: list[Point] = [
+        {"lr": lr, "beta1": beta1, "beta2": beta2, "steps": round(setting.steps * setting.lr / lr)}
+        for lr in lrs
+        for beta1, beta2 in betas
+    ]
+    return Grid(
+        task=TASKS[setting.task],
+        rule=AdamW,
+        points=tuple(points),
+        values={**setting.values, "eps_inside": True, "eps": EPS, "weight_decay": 0.0},
+        log_every=2,
+        probes=(FullLoss(), MatchedLoss(thresholds=setting.thresholds, eps=EPS)),
+        pack_width=48,
+    )
+
+
+def lion(setting: Setting) -> Grid:
+    """Lion's own grid: beta2 on both sides of beta1."""
+    points: list[Point] = [
+        {"lr": setting.lr, "beta1": beta1, "beta2": beta2, "steps": setting.steps}
+        for beta1, beta2 in LION_BETAS
+    ]
+    values = {**setting.values, "weight_decay": 0.0}
+    return replace(full_batch(setting, (), ()), rule=Lion, points=tuple(points), values=values)
+
+
+def batches(setting: Setting, sizes: Sequence[int] = BATCHES) -> Grid:
+    """Mini-batches at beta1 = .9, with the noise scale beside them."""
+    base = full_batch(setting, (setting.lr,), [pair for pair in BETAS if pair[0] == 0.9 <= pair[1]])
+    return replace(
+        base,
+        values={**base.values, "batch_size": tuple(sizes)},
+        log_every=4,
+        probes=(*base.probes, NoiseScale()),
+    )
+
+
+def twins(setting: Setting) -> Grid:
+    """AdamW and its memoryless twins, with and without the term, as arms of one pack."""
+    arms: list[Point] = [
+        {"memory": memory, "correction": correction}
+        for memory, correction in ((1.0, 0.0), (0.0, 1.0), (0.0, 0.0))
+    ]
+    values = {"lr": setting.lr, "beta1": 0.9, "beta2": 0.999, "eps": EPS, "weight_decay": 0.0}
+    return replace(
+        full_batch(setting, (), ()),
+        rule=AdamWTwin,
+        points=tuple(arms),
+        values={**setting.values, **values},
+        steps=setting.steps,
+    )
+
+
+def penalties(setting: Setting) -> Grid:
+    """Lion with the one-norm rewarded, left alone and penalized."""
+    values = {"lr": setting.lr, "weight_decay": 0.0, "penalty_eps": EPS}
+    return replace(
+        twins(setting),
+        rule=LionPenalized,
+        points=tuple({"penalty": sign * PENALTY} for sign in (-1.0, 0.0, 1.0)),
+        values={**setting.values, **values},
+    )
+
+
+def whole(setting: Setting, lrs: Sequence[float] = ()) -> tuple[Grid, ...]:
+    """All grids of one task, AdamW's at several learning rates."""
+    grids = (full_batch(setting, lrs or (setting.lr,), BETAS), lion(setting), batches(setting))
+    return (*grids, twins(setting), penalties(setting))
+
+
+DIGITS, ADDITION, CONV = (SETTINGS[name] for name in ("digits_mlp", "modular_addition", "digits_conv"))
+
+SMOKE = Preset(
+    doc="two seeds, a few steps: seconds, tests the plumbing",
+    grids=whole(replace(DIGITS, steps=12, thresholds=(2.3, 2.25), values={"width": 4, "test_share": 0.5})),
+    seeds=2,
+    decides=False,
+)
+DEMO = Preset(
+    doc="digits and modular addition, full batch and mini-batches, twins, 16 seeds: minutes on two cores",
+    grids=(*whole(DIGITS), full_batch(ADDITION, (ADDITION.lr,), BETAS), lion(ADDITION)),
+    seeds=16,
+)
+MEMORY = Preset(
+    doc="all three tasks at two learning rates, 24 seeds: an hour or two on two cores",
+    grids=tuple(grid for item in (DIGITS, ADDITION, CONV) for grid in whole(item, (item.lr, item.lr / 2))),
+    seeds=24,
+)
+
+STUDY = Study(
+    name="lion_adamw",
+    question="Does AdamW's memory anti-regularise, Lion's not, and which of them is better when tuned?",
+    source="Cattaneo and Shigida, arXiv 2502.02132; 2602.01642; Chen et al., arXiv 2302.06675",
+    presets={"smoke": SMOKE, "demo": DEMO, "memory": MEMORY},
+)
