@@ -1,10 +1,10 @@
 """The claims, with margins fixed by what a wrong law would miss, and sds from exploratory seeds, rounded up.
 
 At the demo's six batch sizes the best hyperbola leaves a residual of 0.20 from steps with a sharp knee,
-max(1, Bcrit / B), and of 0.22 from steps that fall as a square root: so 0.15 is claimed, and above 0.19
-refuted.
+max(1, Bcrit / B), and of 0.22 from steps that fall as a square root: so 0.15 is claimed, and above
+0.195 refuted.
 A factor of ten is the order of magnitude to which a noise scale is said to predict a critical batch size; on
-exploratory seeds it was two to three, which is what the sharper claim comes from.
+exploratory seeds of SGD it was 1.4 to 1.7, and a factor of three is what the sharper claim asks for.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ TUNED = Gate(
 
 RESIDUAL: dict[str, Scalar] = {"source": "measured", "quantity": "residual", "ratio": 1.0}
 SCALE: dict[str, Scalar] = {**RESIDUAL, "quantity": "scale"}
-FITS = Mean(target=0.15, margin=0.04, direction="less", sd=0.03, num_parts=2)
-ORDER = Mean(target=0.0, margin=1.0, sd=0.15, num_parts=2)
-FACTOR = Mean(target=0.0, margin=math.log10(3.0), sd=0.15, num_parts=2)
+FITS = Mean(target=0.15, margin=0.045, direction="less", sd=0.06, num_parts=2)
+ORDER = Mean(target=0.0, margin=1.0, sd=0.1, num_parts=2)
+FACTOR = Mean(target=0.0, margin=math.log10(3.0), sd=0.1, num_parts=2)
 
 SMALL: dict[str, Scalar] = {"low": 2, "high": 8}
 LARGE: dict[str, Scalar] = {"low": 512, "high": 2048}
@@ -124,7 +124,7 @@ CLAIMS = (
         sql="hyperbola.sql",
         parameters=RESIDUAL,
         test=FITS,
-        family="trade-off",
+        family="shape",
         gate=TUNED,
         controls=(
             Control(

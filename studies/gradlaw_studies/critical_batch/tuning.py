@@ -41,8 +41,8 @@ class Tuning:
         return self.floor * (1.0 + self.critical / batch_size)
 
     def horizon(self, batch_size: int) -> int:
-        """Steps after which a trial is given up: 2.5 times the expected."""
-        return round(2.5 * self.expected(batch_size))
+        """Steps after which a trial is given up: twice the expected."""
+        return round(2.0 * self.expected(batch_size))
 
     def log_every(self, batch_size: int) -> int:
         """Steps between looks at the loss: at most 2% of the expected, at least 1."""
