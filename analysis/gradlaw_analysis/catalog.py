@@ -1,7 +1,8 @@
 """The catalog: a store's files as SQL views, fixed at one moment.
 
 Views: ``trials`` (a row a trial), ``metrics`` (a row a trial and logged step), ``metrics_live`` (the same,
-of trials that still run), ``plans`` (a row a plan and planned trial), ``locks`` and ``verdicts`` (a row a
+of trials that still run), ``plans`` (a row a plan and planned trial, in an adaptive plan one for each
+time it is asked for), ``locks`` and ``verdicts`` (a row a
 document), and the tables of the studies. Every view is there, with its columns, before there is a row.
 
 Of a trial that several commits hold, one wins (:mod:`gradlaw.store.winners`); the views show its rows
@@ -23,7 +24,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no
 
 from gradlaw.errors import StoreError
 from gradlaw.store import paths
-from gradlaw.store.plans import PLAN_SCHEMA, PlanRecord, read_plans
+from gradlaw.store.plans import PLAN_SCHEMA, PlanRecord, plan_files, read_plans
 from gradlaw.store.resolve import Resolved, SetAside
 from gradlaw.store.schema import KEYS, arrow_schema
 from gradlaw.store.store import Document, Store
@@ -50,6 +51,7 @@ _RECORD_SCHEMA = pa.schema(
         ("created_at", pa.timestamp("us")),
         ("git_commit", pa.string()),
         ("claims_digest", pa.string()),
+        ("is_open", pa.bool_()),
     ]
 )
 _DOCUMENT_SCHEMA = pa.schema(
@@ -191,7 +193,7 @@ class Catalog:
         return [self.store.files.location(key) for key in keys]
 
     def _plan_sources(self) -> list[ViewSource]:
-        files = self._locations(paths.plan(plan.plan_id) for plan in self.plans)
+        files = self._locations(plan_files(self.store.files, [plan.plan_id for plan in self.plans]))
         return [
             ViewSource(name="_files_plans", files=files, schema=PLAN_SCHEMA),
             ViewSource(name="_records", table=pa.Table.from_pylist(_records(self.plans), _RECORD_SCHEMA)),

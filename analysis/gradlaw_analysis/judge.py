@@ -166,8 +166,9 @@ def _reason(item: _Examined, decision: Decision, plan: PlanData) -> str | None:
         return f"preset {record.preset} never decides"
     reasons = [*item.faults] or ([decision.reason] if decision.reason else [])
     if not plan.complete:
+        so_far = " so far, with rounds to come" if record.is_open else ""
         reasons.append(
-            f"the plan is incomplete: {plan.num_ended} of {plan.num_planned} trials, "
+            f"the plan is incomplete: {plan.num_ended} of {plan.num_planned} trials{so_far}, "
             f"{len(plan.seeds)} of {record.num_seeds} seeds"
         )
     if record.kind != CONFIRM:

@@ -29,10 +29,14 @@ _NOT_HELD = re.compile(
 )
 
 _TRIALS = """
--- one row a planned trial; state NULL: there is no row of it
-SELECT p.trial_id, p.seed, p.probes AS asked, t.state, t.probes AS held
-FROM temp.plans AS p LEFT JOIN temp.trials AS t USING (trial_id)
-WHERE p.plan_id = $plan_id
+-- one row a planned trial, however often the plan asks for it; state NULL: there is no row of it; tuning:
+-- whether it is there to choose by, on a seed that no claim is decided on
+SELECT p.trial_id, p.seed, p.asked, p.tuning, t.state, t.probes AS held
+FROM (
+    SELECT trial_id, any_value(seed) AS seed, any_value(probes) AS asked,
+        bool_and(coalesce(role = 'tuning', FALSE)) AS tuning
+    FROM temp.plans WHERE plan_id = $plan_id GROUP BY trial_id
+) AS p LEFT JOIN temp.trials AS t USING (trial_id)
 """
 
 _FIRST = """
@@ -49,8 +53,9 @@ class PlanData:
 
     Attributes:
         record: The plan.
-        trials: One row a planned trial: ``trial_id``, ``seed``, ``state`` ("missing" without a row) and
-            ``ended``: whether it has a final state and was measured with every probe the plan asks for.
+        trials: One row a planned trial: ``trial_id``, ``seed``, ``tuning``: whether a search asks for it to
+            choose by, ``state`` ("missing" without a row) and ``ended``: whether it has a final state and
+            was measured with every probe the plan asks for.
     """
 
     def __init__(
@@ -68,7 +73,8 @@ class PlanData:
             _ended(state, asked, held)
             for state, asked, held in zip(rows["state"], rows["asked"], rows["held"], strict=True)
         ]
-        self.trials = rows[["trial_id", "seed", "state"]].assign(ended=pd.array(ended, dtype="bool"))
+        columns = ["trial_id", "seed", "tuning", "state"]
+        self.trials = rows[columns].assign(ended=pd.array(ended, dtype="bool"))
 
     @property
     def num_planned(self) -> int:
@@ -95,8 +101,8 @@ class PlanData:
 
     @property
     def complete(self) -> bool:
-        """Whether every planned trial has ended."""
-        return self.num_ended == self.num_planned
+        """Whether every planned trial has ended, and no round is to come."""
+        return self.num_ended == self.num_planned and not self.record.is_open
 
     @cached_property
     def states(self) -> Mapping[str, int]:
@@ -105,14 +111,22 @@ class PlanData:
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds all of whose planned trials have ended; claims see these alone."""
-        ended = self.trials.groupby("seed")["ended"].all()
+        """Seeds all of whose planned trials have ended, those of tuning apart; claims see these alone.
+
+        None while rounds are to come: what a search or an edge comes to is known at its end.
+        """
+        return self._ended_seeds(self.trials.loc[~self.trials["tuning"]])
+
+    def _ended_seeds(self, trials: pd.DataFrame) -> tuple[int, ...]:
+        if self.record.is_open:
+            return ()
+        ended = trials.groupby("seed")["ended"].all()
         return tuple(int(seed) for seed in sorted(ended.index[ended]))
 
     @cached_property
     def scope(self) -> Scope:
-        """What a study's SQL sees."""
-        seeds = None if self.complete else self.seeds
+        """What a study's SQL sees: the trials of tuning too, which may belong to a statement's design."""
+        seeds = None if self.complete else self._ended_seeds(self.trials)
         return Scope(plan_id=self.record.plan_id, views=self._views, seeds=seeds)
 
     def rows(self, sql: str, name: str) -> pd.DataFrame:

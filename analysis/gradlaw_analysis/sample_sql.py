@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from gradlaw.claim import Scalar
 from gradlaw.errors import ClaimError
+from gradlaw.store.paths import PLANS
 from gradlaw.trial import RETRIABLE
 
 # A comment, a string or a quoted name, in which nothing is replaced; or a $name.
@@ -123,11 +124,17 @@ def _planned(scope: Scope) -> str:
 
 
 def _cut(scope: Scope, statement: str, source: str) -> dict[str, str]:
-    """The views that ``statement`` names, each hidden behind one with the trials of ``source`` alone."""
-    return {
+    """The views that ``statement`` names, each hidden behind one with the trials of ``source`` alone.
+
+    Of ``plans`` the rows of this plan alone: another may ask for the same trial for another reason.
+    """
+    cut = {
         view: f"SELECT * FROM temp.{view} WHERE trial_id IN (SELECT trial_id FROM {source})"  # noqa: S608 - own names
-        for view in mentions(statement, scope.views)
+        for view in mentions(statement, [*scope.views, PLANS])
     }
+    if PLANS in cut:
+        cut[PLANS] += f" AND plan_id = {literal(scope.plan_id)}"
+    return cut
 
 
 def _select(relations: Mapping[str, str], statement: str, columns: str = "*") -> str:

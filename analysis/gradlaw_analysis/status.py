@@ -28,6 +28,12 @@ FROM temp.metrics_live WHERE trial_id IN (SELECT trial_id FROM temp.plans WHERE 
 """
 
 
+_ROUNDS = """
+-- one row: rounds that the plan has asked for
+SELECT count(DISTINCT round) FROM temp.plans WHERE plan_id = $plan_id
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlanStatus:
     """How far one plan is.
@@ -39,6 +45,8 @@ class PlanStatus:
         packs_committed, packs_running: Its packs in the store, and those with live rows.
         trials_per_s: Trials ended a second of late; None if nothing is missing, or no pack ended of late.
         left_s: Seconds left at this rate; None without one.
+        num_rounds: Rounds that an adaptive plan has asked for so far; 0 of any other.
+        is_open: Whether more may come; then the numbers are those so far.
     """
 
     study: str
@@ -51,6 +59,8 @@ class PlanStatus:
     packs_running: int
     trials_per_s: float | None
     left_s: float | None
+    num_rounds: int = 0
+    is_open: bool = False
 
     def __str__(self) -> str:
         states = ", ".join(f"{count:,} {state}" for state, count in self.states.items())
@@ -59,6 +69,9 @@ class PlanStatus:
             f"  trials  {self.num_ended:,} of {self.num_planned:,}: {states}",
             f"  packs   {self.packs_committed:,} committed, {self.packs_running:,} running",
         ]
+        if self.num_rounds or self.is_open:
+            more = "more to come" if self.is_open else "none to come"
+            lines.append(f"  rounds  {self.num_rounds:,} so far, {more}")
         if self.trials_per_s is not None:
             left = "" if self.left_s is None else f", about {self.left_s:,.0f} s left"
             lines.append(f"  rate    {self.trials_per_s:.3g} trials/s{left}")
@@ -113,6 +126,8 @@ def plan_status(connection: duckdb.DuckDBPyConnection, plan: PlanData, now: date
         packs_running=packs_running,
         trials_per_s=rate,
         left_s=missing / rate if rate else None,
+        num_rounds=connection.execute(_ROUNDS, given).fetchall()[0][0],
+        is_open=record.is_open,
     )
 
 

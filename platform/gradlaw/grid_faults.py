@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard, TypeVar
@@ -23,6 +25,7 @@ Declared = Mapping[str, Hyperparameter]
 STEPS = Hyperparameter(name="steps", default=1, low=0, structural=True, doc="steps to train")
 _AMOUNTS = (
     Hyperparameter(name="log_every", default=1, low=1),
+    Hyperparameter(name="accumulate", default=1, low=1),
     Hyperparameter(name="pack_width", default=1, low=1),
 )
 _NUMBERS = (DTYPE, Hyperparameter(name="loss_bound", default=1e6, low=0.0, low_open=True))
@@ -70,6 +73,11 @@ def grid_faults(grid: Grid, declared: Declared) -> list[str]:
     for name, value in grid.values.items():
         if name in declared:
             faults += _axis_faults(declared[name], items_of(value))
+            faults += _edge_faults(grid, declared[name], value) if isinstance(value, Edge) else []
+    if len(edges := [name for name, value in grid.values.items() if isinstance(value, Edge)]) > 1:
+        faults.append(
+            f"values: got edges {', '.join(edges)}, allowed one in a grid; declare one grid for each"
+        )
     faults += _points_faults(grid, declared)
     faults += [fault for item in _AMOUNTS if (fault := item.check(getattr(grid, item.name)))]
     if is_measurement(grid.task):
@@ -89,6 +97,32 @@ def _axis_faults(item: Hyperparameter, values: Sequence[object]) -> list[str]:
         return [f"{item.name}: got no value, allowed one or more"]
     faults = [fault for value in values if (fault := item.check(value))]
     return faults or [f"{item.name}: got {value!r} twice, allowed once" for value in _repeated(values)]
+
+
+def _edge_faults(grid: Grid, item: Hyperparameter, edge: Edge) -> list[str]:
+    """What is impossible in an edge, but for its ends' being allowed values."""
+    name = item.name
+    if is_measurement(grid.task):
+        return [f"{name}: got an edge, allowed values: a measurement trains nothing and never diverges"]
+    faults = []
+    if type(item.default) is not float or item.structural:
+        kind = "structural" if item.structural else type(item.default).__name__
+        faults.append(
+            f"{name}: got an edge of what is {kind}, allowed one of a number that may be any between"
+        )
+    if not 0 < edge.low < edge.high < math.sqrt(sys.float_info.max):
+        faults.append(f"{name}: got an edge from {edge.low:g} to {edge.high:g}, allowed 0 < low < high")
+    halvings = Hyperparameter(name=f"{name}.halvings", default=1, low=1, high=60)
+    faults += [fault for fault in [halvings.check(edge.halvings)] if fault]
+    if edge.fails is not None:
+        faults += [
+            f"{name}.fails.{fault}"
+            for part in _TARGET
+            if (fault := part.check(getattr(edge.fails, part.name)))
+        ]
+    if grid.halving:
+        faults.append(f"{name}: got an edge with halving, allowed without: each trial asks for itself")
+    return faults
 
 
 def _probe_faults(grid: Grid) -> list[str]:
@@ -162,6 +196,9 @@ def _end_faults(grid: Grid) -> list[str]:
 def program_faults(program: Training) -> list[str]:
     """What is impossible in all trials of a program alike."""
     faults = _metric_faults(program)
+    if 0 < program.batch_size < program.accumulate:
+        allowed = f"1 .. {program.batch_size}, the batch's samples"
+        faults.append(f"accumulate: got {program.accumulate} chunks, allowed {allowed}")
     for probe in program.probes:
         if isinstance(probe, TableProbe):
             faults += [f"probe {probe.name}: {fault}" for fault in probe.faults(program.task)]

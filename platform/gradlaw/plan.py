@@ -6,23 +6,24 @@ import gc
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 
+from gradlaw.adaptive.declared import Declared, split_edges
 from gradlaw.errors import ConfigurationError, UnknownNameError, all_faults
 from gradlaw.fingerprint import digest
-from gradlaw.frame import declared_by
 from gradlaw.grid import expand
-from gradlaw.grid_faults import STEPS, is_measurement, items_of
-from gradlaw.hyperparameter import Hyperparameter, Scalar, unknown_names
+from gradlaw.hyperparameter import Scalar
+from gradlaw.overrides import override
 from gradlaw.pack import Member, Pack
-from gradlaw.probe_settings import MARK, set_probes
-from gradlaw.space import Edge
-from gradlaw.study import Grid, Preset, Study
+from gradlaw.study import Preset, Study
 
 EXPLORE_SEED = 1_000_000
 """First seed of explore plans: the seeds below stay unseen until the claims are locked."""
+
+TUNE_SEED = 2_000_000
+"""First seed that searches tune on; explore plans tune on those from ``TUNE_SEED + EXPLORE_SEED`` on."""
 
 
 class PlanKind(StrEnum):
@@ -47,6 +48,8 @@ class Plan:
         declared_seeds: Number of seeds the preset declares.
         packs: All packs, those with the lowest seeds first.
         skipped: Members that are not to run, each with its reason.
+        adaptive: What may ask for more, after what has ended; None where nothing does. Then ``packs`` and
+            ``skipped`` hold the rounds so far as well; see :mod:`gradlaw.adaptive.growth`.
     """
 
     plan_id: str
@@ -58,6 +61,7 @@ class Plan:
     declared_seeds: int
     packs: tuple[Pack, ...]
     skipped: tuple[tuple[Member, str], ...]
+    adaptive: Declared | None = None
 
     @property
     def members(self) -> Iterator[Member]:
@@ -99,17 +103,19 @@ def make_plan(
     with all_faults() as faults:
         if num_seeds < 1:
             faults.append(f"seeds: got {num_seeds}, allowed >= 1")
-        edges = [item for grid in chosen.grids for item in grid.values.values() if isinstance(item, Edge)]
-        if chosen.searches or edges:
-            faults.append("searches and edges: declared, but they cannot be run in this version yet")
-        grids, settings, wrong = _override(chosen.grids, dict(overrides or {}))
+        chosen, settings, wrong = override(chosen, dict(overrides or {}))
         faults += wrong
+        plain, edged = split_edges(chosen.grids)
+        adaptive = Declared(study.name, chosen.searches, edged, seed_range, TUNE_SEED + first)
+        faults += adaptive.faults
         with _no_collection():
-            packs, skipped = expand(study.name, grids, seed_range)
+            packs, skipped = expand(study.name, plain, seed_range)
     kind = _kind(chosen, explore=explore, varied=bool(settings))
     trial_ids = sorted(_trial_ids(packs, skipped))
     _refuse_duplicates(trial_ids)
-    identity = [study.name, preset, dict(settings), kind, list(seed_range), trial_ids]
+    identity: list[object] = [study.name, preset, dict(settings), kind, list(seed_range), trial_ids]
+    if not adaptive.is_empty:
+        identity.append(adaptive.identity)
     return Plan(
         plan_id=f"{preset}_{digest(identity, length=10)}",
         study=study.name,
@@ -120,6 +126,7 @@ def make_plan(
         declared_seeds=chosen.seeds,
         packs=tuple(packs),
         skipped=tuple(skipped),
+        adaptive=None if adaptive.is_empty else adaptive,
     )
 
 
@@ -157,44 +164,3 @@ def _refuse_duplicates(trial_ids: Sequence[str]) -> None:
     if repeated:
         fault = f"grids: {repeated} trials stand in more than one grid; allowed: each once; merge the grids"
         raise ConfigurationError([fault])
-
-
-Settings = dict[str, Scalar | tuple[Scalar, ...]]
-
-
-def _override(grids: Iterable[Grid], given: Mapping[str, object]) -> tuple[list[Grid], Settings, list[str]]:
-    """The grids with the new values that are possible, those values as typed, and the faults of the rest."""
-    grids = list(grids)
-    declared: dict[str, Hyperparameter] = {STEPS.name: STEPS}
-    for grid in grids:
-        declared.update(declared_by(grid))
-    of_probes = {name: value for name, value in given.items() if MARK in name}
-    grids, held, faults = set_probes(grids, of_probes)
-    faults += unknown_names(set(given) - set(of_probes), declared)
-    settings: Settings = dict(held)
-    for name in sorted(set(given) & set(declared)):
-        value = given[name]
-        items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-        wrong = [fault for item in items if (fault := declared[name].check(item))]
-        if not items:
-            wrong.append(f"{name}: got 0 values, allowed one or more")
-        faults += wrong
-        if not wrong:
-            typed = tuple(declared[name].cast(item) for item in items)
-            settings[name] = typed if isinstance(value, (list, tuple)) else typed[0]
-    return [_apply(grid, settings) for grid in grids], settings, faults
-
-
-def _apply(grid: Grid, settings: Settings) -> Grid:
-    """The grid with new values; what varied in its points and has a new value varies there no more."""
-    names = {*declared_by(grid)} | (set() if is_measurement(grid.task) else {STEPS.name})
-    new = {name: value for name, value in settings.items() if name in names}
-    values = {**grid.values, **{name: value for name, value in new.items() if name != STEPS.name}}
-    points, steps = grid.points, grid.steps
-    if any(name in new for point in points for name in point):
-        rest = [{name: value for name, value in point.items() if name not in new} for point in points]
-        distinct = {tuple(sorted(point.items())): point for point in rest if point}
-        points = tuple(distinct.values())
-    if STEPS.name in new:
-        steps = tuple(int(item) for item in items_of(new[STEPS.name]))
-    return replace(grid, values=values, points=points, steps=steps)

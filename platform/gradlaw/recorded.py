@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gradlaw import provenance
 from gradlaw.claim_lock import claim_document, lock_digest
 from gradlaw.pending import Index, planned_trials
@@ -11,13 +13,14 @@ from gradlaw.store.plans import PlanRecord
 from gradlaw.store.store import Store
 
 
-def record_plan(store: Store, planned: Planned, index: Index) -> None:
+def record_plan(store: Store, planned: Planned, index: Index, rounds: Iterable[str] = ()) -> None:
     """Writes a plan, if it is new, and locks the claims where it decides, once for each version of them.
 
     Args:
         store: The store.
-        planned: The plan.
+        planned: The plan; of an adaptive one, without the rounds so far, which have records of their own.
         index: What the store knows of the plan's trials.
+        rounds: Ids of the trials of the rounds so far.
     """
     plan, folder = planned.plan, planned.folder
     documents = [claim_document(claim, folder.sql) for claim in folder.claims]
@@ -34,7 +37,10 @@ def record_plan(store: Store, planned: Planned, index: Index) -> None:
                 "plan_id": plan.plan_id,
                 "created_at": provenance.utc_now().isoformat(),
                 "git_commit": provenance.git_commit(),
-                "before_data": not any(trial.trial_id in index for trial in planned_trials(plan)),
+                "before_data": not any(
+                    trial_id in index
+                    for trial_id in (*(trial.trial_id for trial in planned_trials(plan)), *rounds)
+                ),
             },
         )
     record = PlanRecord(
@@ -48,5 +54,6 @@ def record_plan(store: Store, planned: Planned, index: Index) -> None:
         created_at=provenance.utc_now(),
         git_commit=provenance.git_commit(),
         claims_digest=claims_digest,
+        is_open=plan.adaptive is not None,
     )
     store.write_plan(record, planned_trials(plan))

@@ -11,6 +11,7 @@ from typing import Any, get_args, overload
 
 import torch
 
+from gradlaw.adaptive.growth import Growth
 from gradlaw.errors import all_faults
 from gradlaw.fingerprint import digest
 from gradlaw.launch import make_launcher
@@ -37,6 +38,7 @@ class RunSummary:
         store: Path of the store.
         trials_planned: Trials of the plan.
         trials_run: Trials that this run ended.
+        is_open: Whether an adaptive plan has rounds to come.
         states: Trials of the plan by state, all attempts of all runs resolved.
         wall_s: Seconds it took.
     """
@@ -47,11 +49,16 @@ class RunSummary:
     trials_run: int
     states: Mapping[str, int]
     wall_s: float
+    is_open: bool = False
 
     @property
     def complete(self) -> bool:
-        """Whether every planned trial ended, and none of them as ``failed``."""
-        return sum(self.states.values()) == self.trials_planned and str(State.FAILED) not in self.states
+        """Whether every planned trial ended, none of them as ``failed``, and no round is to come."""
+        return (
+            not self.is_open
+            and sum(self.states.values()) == self.trials_planned
+            and str(State.FAILED) not in self.states
+        )
 
 
 OnProgress = Callable[[RunProgress], None]
@@ -181,36 +188,61 @@ class _Run:
     """One run of one plan on one store."""
 
     def __init__(self, planned: Planned, store: Store, launcher: Launcher, options: RunOptions) -> None:
-        self._planned, self._plan, self._store = planned, planned.plan, store
+        self._planned, self._store = planned, store
         self._launcher, self._options = launcher, options
-        self._probes = {trial.trial_id: trial.probes for trial in planned_trials(planned.plan)}
+        self._growth = Growth(planned.plan, store)
         self._started = time.perf_counter()
-        self._tally = Tally(len(self._probes))
+        self._tally = Tally(0)
         self._noted: set[str] = set()
+        self._take()
+
+    def _take(self) -> None:
+        """Takes the plan as it has grown."""
+        self._plan = self._growth.plan
+        self._probes = {trial.trial_id: trial.probes for trial in planned_trials(self._plan)}
+        self._tally.trials_planned = len(self._probes)
 
     def go(self) -> RunSummary:
         index = self._index()
-        record_plan(self._store, self._planned, index)
-        self._commit_skipped(index)
+        record_plan(self._store, self._planned, index, self._probes)
+        if not self._growth.rounds and self._growth.ask():
+            self._take()
+            index = self._index()
+        index = self._commit_skipped(index)
         sweep_checkpoints(self._store.files, index)
-        retry_failed = self._options.retry_failed
-        pending = missing_packs(self._plan, index, retry_failed=retry_failed)
+        pending = missing_packs(self._plan, index, retry_failed=self._options.retry_failed)
         self._tell(pending, index)
+        index = self._run_missing(pending, index, retry_failed=self._options.retry_failed)
+        while self._has_ended(index) and self._growth.ask():
+            self._take()
+            index = self._commit_skipped(self._index())
+            pending = missing_packs(self._plan, index)
+            self._tell_round(pending)
+            index = self._run_missing(pending, index)
+        return self._summary(index)
+
+    def _run_missing(self, pending: Sequence[Pack], index: Index, *, retry_failed: bool = False) -> Index:
+        """Launches packs until nothing is missing, or nothing more can be done; the index after that."""
         rounds = MAX_ATTEMPTS + 1  # one more, for what another driver had begun and lost
         while pending and rounds:
             got_further = self._launch(pending, index, fresh=retry_failed)
             rounds -= 0 if got_further else 1
             index, retry_failed = self._index(), False
             pending = missing_packs(self._plan, index)
-        return self._summary(index)
+        return index
+
+    def _has_ended(self, index: Index) -> bool:
+        """Whether all that was asked for so far has ended, so that more may be asked."""
+        return not missing_packs(self._plan, index)
 
     def _index(self) -> Index:
         return self._store.index(self._probes)
 
-    def _commit_skipped(self, index: Index) -> None:
+    def _commit_skipped(self, index: Index) -> Index:
+        """Commits what is not to run; the index after that."""
         lacking = [pair for pair in self._plan.skipped if pair[0].trial.trial_id not in index]
         if not lacking:
-            return
+            return index
         reasons = {member.trial.trial_id: reason for member, reason in lacking}
         pack = Pack(
             pack_id=digest(["skipped", sorted(reasons)]),
@@ -219,6 +251,7 @@ class _Run:
             members=tuple(member for member, _ in lacking),
         )
         commit_unrun(self._store, pack, reasons, State.SKIPPED, {})
+        return self._index()
 
     def _launch(self, packs: Sequence[Pack], index: Index, *, fresh: bool) -> bool:
         """Runs packs; whether any was lost, but got further: see :meth:`_commit_lost`."""
@@ -311,6 +344,14 @@ class _Run:
         for item in self._store.resolve().set_aside:
             self._say(f"set aside: {item.path}: {item.reason}")
 
+    def _tell_round(self, packs: Sequence[Pack]) -> None:
+        num_to_run = sum(len(pack.members) for pack in packs)
+        done = self._growth.rounds[-1]
+        self._say(
+            f"round {done.number}: {len(done.asks)} trials asked for, "
+            f"{num_to_run} to run in {len(packs)} packs"
+        )
+
     def _say(self, line: str) -> None:
         if self._options.say:
             self._options.say(line)
@@ -324,4 +365,5 @@ class _Run:
             trials_run=self._tally.trials_done,
             states=dict(sorted(states.items())),
             wall_s=time.perf_counter() - self._started,
+            is_open=self._growth.is_open,
         )

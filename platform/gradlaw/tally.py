@@ -41,11 +41,11 @@ class Tally:
     """Counts of one run. What a failed pack had done is taken back: it is still to be done.
 
     Args:
-        trials_planned: Trials of the plan.
+        trials_planned: Trials of the plan; more, once an adaptive plan has asked for more.
     """
 
     def __init__(self, trials_planned: int) -> None:
-        self._trials_planned = trials_planned
+        self.trials_planned = trials_planned
         self._trials_held = trials_planned
         self._packs_done = self._packs_planned = 0
         self._steps_done = self._steps_planned = 0
@@ -61,7 +61,7 @@ class Tally:
             pack.pack_id: sum(member.trial.steps for member in pack.members) for pack in packs
         }
         num_trials = sum(len(pack.members) for pack in packs)
-        self._trials_held = self._trials_planned - self.trials_done - num_trials
+        self._trials_held = self.trials_planned - self.trials_done - num_trials
         self._packs_planned = self._packs_done + len(packs)
         self._steps_planned = self._steps_done + sum(self._pack_steps.values())
 
@@ -80,7 +80,7 @@ class Tally:
         running = self._running.values()
         begun = sum(report.steps_done / max(1, self._pack_steps[report.pack_id]) for report in running)
         return RunProgress(
-            trials_planned=self._trials_planned,
+            trials_planned=self.trials_planned,
             trials_held=self._trials_held,
             trials_done=self.trials_done + sum(report.trials_done for report in running),
             steps_planned=self._steps_planned,

@@ -13,6 +13,8 @@ _checkpoints/<pack>-<attempt>-<n>-<table>.parquet  rows since the one before
 _generations/<n>.json                            a compaction, written last
 _generations/<n>/<token>-<part>-<table>.parquet  its files
 plans/<plan_id>.parquet                          what one run asked for
+plans/<plan_id>/<n>.parquet                      what it asked for in a round, after what had ended
+plans/<plan_id>/closed.json                      no round follows
 locks/<study>/<nnnn>.json                        claims locked, evaluations shown
 verdicts/<study>/<nnnn>.json                     verdicts given
 _tmp/                                            files not yet published
@@ -39,6 +41,7 @@ PLAN = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
 _DATA = re.compile(rf"({NAME})/study=({NAME})/({PACK})-(\d+)\.parquet")
 _LIVE = re.compile(rf"{LIVE}/({PACK})-(\d+)-\d+-\d+\.parquet")
 _CHECKPOINT = re.compile(rf"{CHECKPOINTS}/({PACK})-(\d+)-(\d+)(\.json|\.safetensors|-{NAME}\.parquet)")
+_PLAN = re.compile(rf"{PLANS}/({PLAN})(?:/(\d+))?\.parquet|{PLANS}/({PLAN})/closed\.json")
 _MANIFEST = re.compile(rf"{GENERATIONS}/(\d+)\.json")
 
 
@@ -132,6 +135,37 @@ def generation_file(generation: int, token: str, part: int, table: str) -> str:
 def plan(plan_id: str) -> str:
     """Key of a plan."""
     return f"{PLANS}/{plan_id}.parquet"
+
+
+CLOSED = -1
+"""In place of a round: the mark that none follows."""
+
+
+class PlanKey(NamedTuple):
+    """What the key of a plan's file says: ``part`` is None for the plan itself, else a round or CLOSED."""
+
+    plan_id: str
+    part: int | None
+
+
+def plan_round(plan_id: str, number: int) -> str:
+    """Key of a round of a plan."""
+    return f"{PLANS}/{plan_id}/{number}.parquet"
+
+
+def plan_closed(plan_id: str) -> str:
+    """Key of the mark that no round follows."""
+    return f"{PLANS}/{plan_id}/closed.json"
+
+
+def parse_plan(key: str) -> PlanKey | None:
+    """What a plan's file is, or None."""
+    match = _PLAN.fullmatch(key)
+    if match is None:
+        return None
+    if match[3]:
+        return PlanKey(match[3], CLOSED)
+    return PlanKey(match[1], int(match[2]) if match[2] else None)
 
 
 def document(folder: str, study: str, number: int) -> str:

@@ -15,7 +15,17 @@ from gradlaw.hyperparameter import Scalar
 from gradlaw.store import paths
 from gradlaw.store.files import TEMPORARY, LocalFiles
 from gradlaw.store.parquet import SCHEMA_VERSION
-from gradlaw.store.plans import PlannedTrial, PlanRecord, read_plan, read_plans, write_plan
+from gradlaw.store.plans import (
+    PlannedTrial,
+    PlanRecord,
+    close_plan,
+    is_closed,
+    read_plan,
+    read_plans,
+    read_rounds,
+    write_plan,
+    write_round,
+)
 from gradlaw.store.registry import registered_columns, registered_tables
 from gradlaw.store.resolve import Cache, Resolved, resolve
 from gradlaw.store.winners import Needed, TrialIndex
@@ -142,12 +152,28 @@ class Store:
         """Writes a plan; returns False, changing nothing, if there is one with this plan_id."""
         return write_plan(self.files, plan, trials)
 
+    def write_round(self, plan_id: str, number: int, trials: Iterable[PlannedTrial]) -> bool:
+        """Writes a round of a plan; returns False, changing nothing, if there is one of this number."""
+        return write_round(self.files, plan_id, number, trials)
+
+    def rounds(self, plan_id: str) -> list[pa.Table]:
+        """The rounds of a plan so far, in order; their rows as of :meth:`plan`."""
+        return read_rounds(self.files, plan_id)
+
+    def is_closed(self, plan_id: str) -> bool:
+        """Whether it is noted that no round of a plan follows."""
+        return is_closed(self.files, plan_id)
+
+    def close_plan(self, plan_id: str) -> None:
+        """Notes that no round of a plan follows."""
+        close_plan(self.files, plan_id)
+
     def plans(self) -> tuple[PlanRecord, ...]:
         """Every plan that can be read, oldest first."""
         return read_plans(self.files)[0]
 
     def plan(self, plan_id: str) -> tuple[PlanRecord, pa.Table]:
-        """One plan and its rows (trial_id, seed, probes) in order."""
+        """One plan and its rows so far, of :class:`gradlaw.store.plans.PlannedTrial`, in order."""
         return read_plan(self.files, plan_id)
 
     def append_lock(self, study: str, document: Mapping[str, Any]) -> int:
