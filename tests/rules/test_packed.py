@@ -38,6 +38,11 @@ class _Oracle:
         drawn = sum(torch.cos(param.sum()) for param in params.values())
         return {name: torch.sin(2.0 * param) + 0.5 * param + drawn for name, param in params.items()}
 
+    def hvp(self, params: Params, vector: Params, **_: Any) -> Params:
+        pull: Any = torch.func.vjp(self.grad, params)[1]
+        product: Params = pull(vector)[0]
+        return product
+
 
 def _members(rule: Rule, dtype: torch.dtype = torch.float64) -> list[tuple[Params, dict[str, Tensor]]]:
     """Starts and hyperparameters; no two members share any of these."""

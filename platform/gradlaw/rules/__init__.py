@@ -9,6 +9,7 @@ from __future__ import annotations
 from gradlaw.rule import Rule
 from gradlaw.rules.adagrad import Adagrad
 from gradlaw.rules.adam import Adam, AdamW, AMSGrad
+from gradlaw.rules.memoryless import FOLLOWERS
 from gradlaw.rules.muon import Muon
 from gradlaw.rules.nadam import NAdam
 from gradlaw.rules.rmsprop import RMSprop
@@ -29,6 +30,7 @@ _SHIPPED: tuple[type[Rule], ...] = (
     Signum,
     Lion,
     Muon,
+    *FOLLOWERS,
 )
 
 RULES: dict[str, type[Rule]] = {rule.name: rule for rule in _SHIPPED}

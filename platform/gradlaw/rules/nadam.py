@@ -5,6 +5,9 @@
     theta <- theta - lr * (mu_{n+1} m / (1 - mu_1 ... mu_{n+1}) + (1 - mu_n) g / (1 - mu_1 ... mu_n))
                      / (sqrt(v / (1 - beta2^n)) + eps)
 
+With the structural ``eps_inside`` the divisor is sqrt(v / (1 - beta2^n) + eps), as theories of NAdam's memory
+need it (Cattaneo and Shigida 2502.02132): eps then has the units of g^2, not of g.
+
 Reference: Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016, with the schedule of mu of
 its experiments.
 """
@@ -37,6 +40,7 @@ class NAdam(ElementwiseRule):
 
     Args:
         decoupled: Whether weight decay bypasses the gradient.
+        eps_inside: Whether eps stands under the root.
     """
 
     name = "nadam"
@@ -49,10 +53,13 @@ class NAdam(ElementwiseRule):
             name="momentum_decay", default=4e-3, low=0.0, doc="warming of mu; default of torch.optim.NAdam"
         ),
         *EITHER,
+        Hyperparameter(
+            name="eps_inside", default=False, structural=True, doc="whether eps is under the root"
+        ),
     )
 
-    def __init__(self, *, decoupled: bool = False) -> None:
-        self.decoupled = decoupled
+    def __init__(self, *, decoupled: bool = False, eps_inside: bool = False) -> None:
+        self.decoupled, self.eps_inside = decoupled, eps_inside
 
     def init_tensor(self, param: Tensor) -> Pytree:
         return NAdamState(torch.zeros_like(param), torch.zeros_like(param), param.new_ones(()))
@@ -69,24 +76,25 @@ class NAdam(ElementwiseRule):
         product = state.product * now
         of_mean = hp["lr"] * ahead / (1.0 - product * ahead)
         of_grad = hp["lr"] * (1.0 - now) / (1.0 - product)
-        step = (of_mean * first + of_grad * grad) / _divisor(second, hp)
+        step = (of_mean * first + of_grad * grad) / self._divisor(second, hp)
         return param - step, NAdamState(first, second, product)
 
     def prepared(self, hp: Hyper, t: Tensor) -> Hyper:
         """With ``mu`` of this step and the next, and ``correction2``, the bias correction of v."""
         n = t + 1
         correction2 = bias_correction(hp["beta2"], n)
-        return {**hp, "mu": _mu(n, hp), "mu_next": _mu(n + 1, hp), "correction2": correction2}
+        return {**hp, "mu": momentum_at(n, hp), "mu_next": momentum_at(n + 1, hp), "correction2": correction2}
 
     def preconditioner(self, state: Pytree, params: Params, hp: Hyper, t: Tensor) -> Params | None:
         """The divisor after ``t`` steps; eps before the first."""
         now = self.prepared(hp, torch.clamp(t - 1, min=0))
-        return {name: _divisor(state[name].second, now) for name in params}
+        return {name: self._divisor(state[name].second, now) for name in params}
+
+    def _divisor(self, second: Tensor, hp: Hyper) -> Tensor:
+        mean = second / hp["correction2"]
+        return torch.sqrt(mean + hp["eps"]) if self.eps_inside else torch.sqrt(mean) + hp["eps"]
 
 
-def _mu(n: Tensor, hp: Hyper) -> Tensor:
+def momentum_at(n: Tensor, hp: Hyper) -> Tensor:
+    """mu_n of step ``n`` (from 1), a scalar, by ``beta1`` and ``momentum_decay``."""
     return hp["beta1"] * (1.0 - 0.5 * torch.exp(n * hp["momentum_decay"] * math.log(0.96)))
-
-
-def _divisor(second: Tensor, hp: Hyper) -> Tensor:
-    return torch.sqrt(second / hp["correction2"]) + hp["eps"]

@@ -14,6 +14,7 @@ Reference: Cattaneo and Shigida 2502.02132.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -21,6 +22,8 @@ import torch
 from torch import Tensor
 from torch.func import jvp
 
+from gradlaw.random import Streams
+from gradlaw.rule import Hyper, Oracle, Rule
 from gradlaw.task import Params
 
 Optimizer = Callable[[Sequence[Params], int], Params]
@@ -50,7 +53,29 @@ def correction(optimizer: Optimizer, params: Params, n: int) -> Params:
     def of_past(*past: Params) -> Params:
         return optimizer(past, n)
 
-    return cast("Params", jvp(of_past, (params,) * (n + 1), tuple(displacements))[1])
+    with warnings.catch_warnings():  # torch's own forward mode scripts its formulas when it is first used
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+        return cast("Params", jvp(of_past, (params,) * (n + 1), tuple(displacements))[1])
+
+
+def of_rule(rule: Rule, oracle: Oracle, hp: Hyper, streams: Streams) -> Optimizer:
+    """The optimizer that a rule is: its state made anew from the gradients of the past, its step over the lr.
+
+    Args:
+        rule: A rule whose step is proportional to the lr and whose state is zero or one at the start.
+        oracle: Answers at any parameters.
+        hp: The rule's hyperparameters; the lr among them is not used.
+        streams: For the rule's ``init``.
+    """
+
+    def optimizer(past: Sequence[Params], n: int) -> Params:
+        unit = {**hp, "lr": torch.ones_like(hp["lr"])}
+        state, moved = rule.init(past[0], streams), past[0]
+        for t, params in enumerate(reversed(past[: n + 1])):
+            moved, state = rule.step(oracle, params, state, unit, torch.tensor(t))
+        return {name: param - moved[name] for name, param in past[0].items()}
+
+    return optimizer
 
 
 def memory(optimizer: Optimizer, params: Params, *, lr: float, num_steps: int) -> list[Params]:

@@ -85,10 +85,15 @@ class MemorylessRule(Rule):
 
 
 CORRECTION = Hyperparameter(
-    name="correction", default=1.0, doc="multiple of M in the step: 1 is the theory's, 0 leaves it out"
+    name="correction", default=0.0, doc="multiple of M in the step: 1 is the theory's, 0 leaves it out"
 )
 
 
 def any_of(params: Params) -> Tensor:
     """One of the tensors, for its device and dtype."""
     return next(iter(params.values()))
+
+
+def with_decay(grads: Params, params: Params, hp: Hyper) -> Params:
+    """``grads`` with coupled weight decay; H v with it, given H v and v."""
+    return {name: grad + hp["weight_decay"] * params[name] for name, grad in grads.items()}

@@ -15,7 +15,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from gradlaw.rule import Hyper, Oracle, Rule
-from gradlaw.rules.memoryless.form import Memoryless, any_of
+from gradlaw.rules.memoryless.form import Memoryless, any_of, with_decay
 from gradlaw.rules.memoryless.sums import Sums, advanced, no_past
 from gradlaw.rules.sgd import HeavyBall, Nesterov
 from gradlaw.task import Params, Pytree
@@ -38,11 +38,11 @@ class HeavyBallForm(Memoryless):
 
     def velocity(self, grads: Params, params: Params, hp: Hyper, sums: Pytree) -> Params:
         level = self._level(sums, hp["momentum"].double())
-        return {name: level.to(grad.dtype) * grad for name, grad in _decayed(grads, params, hp).items()}
+        return {name: level.to(grad.dtype) * grad for name, grad in with_decay(grads, params, hp).items()}
 
     def correction(self, oracle: Oracle, grads: Params, params: Params, hp: Hyper, sums: Pytree) -> Params:
-        direction, past = _decayed(grads, params, hp), self._past(sums, hp["momentum"].double())
-        bent = _decayed(oracle.hvp(params, direction), direction, hp)
+        direction, past = with_decay(grads, params, hp), self._past(sums, hp["momentum"].double())
+        bent = with_decay(oracle.hvp(params, direction), direction, hp)
         return {name: past.to(value.dtype) * value for name, value in bent.items()}
 
     def _level(self, sums: Sums, decay: Tensor) -> Tensor:
@@ -67,7 +67,3 @@ class NesterovForm(HeavyBallForm):
 
     def _past(self, sums: Sums, decay: Tensor) -> Tensor:
         return decay * decay * sums.lagged
-
-
-def _decayed(grads: Params, params: Params, hp: Hyper) -> Params:
-    return {name: grad + hp["weight_decay"] * params[name] for name, grad in grads.items()}
