@@ -153,7 +153,7 @@ def _key(training: Training, pack: Pack) -> str:
             training.task.data_digest(),
             structural,
             sorted(probe_digests(training)),
-            [training.steps, training.log_every, training.dtype],
+            [training.steps, training.log_every, training.dtype, training.accumulate],
             [str(training.target), str(training.halving)],
         ]
     )

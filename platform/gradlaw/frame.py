@@ -114,6 +114,7 @@ class Frame:
             probes=grid.probes,
             batch_size=int(values["batch_size"]),
             sampling="epoch" if values["sampling"] == "epoch" else "iid",
+            accumulate=grid.accumulate,
             steps=max(steps_of(grid)),
             log_every=grid.log_every,
             dtype=grid.dtype,

@@ -46,7 +46,14 @@ def program_key(program: TrialProgram, stack: Stack, device: str) -> str | None:
     # by their number the reading is compiled, or not
     num_readings = training.steps // training.log_every if program.probes else 0
     shared = (
-        *(training.batch_size, training.sampling, training.dtype, training.loss_bound, training.log_every),
+        *(
+            training.batch_size,
+            training.sampling,
+            training.accumulate,
+            training.dtype,
+            training.loss_bound,
+            training.log_every,
+        ),
         *(training.target, training.halving is None, sampler.block_steps, sampler.epochs),
         num_readings,
         *(device, torch.__version__, torch.get_num_threads(), stack.own_split),

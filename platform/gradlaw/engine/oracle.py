@@ -2,17 +2,20 @@
 
 Everything is written for one trial and runs under ``torch.vmap``. Hessian-vector products are the
 vector-Jacobian product of the gradient: the Hessian is symmetric, and forward-over-reverse does not
-compile under vmap.
+compile under vmap. A batch may be taken in chunks, one after the other, whose means are then averaged: the
+same numbers to rounding, in the memory of one chunk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, cast
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 from torch.func import grad, vjp
+from torch.utils._pytree import tree_leaves, tree_map
 
 from gradlaw.errors import UsageError
 from gradlaw.rule import LayerSignal
@@ -34,6 +37,33 @@ class _Seen(NamedTuple):
     inputs: dict[str, Tensor]
 
 
+class Chunk(NamedTuple):
+    """A part of a batch and its share of the rows; all shares together are 1."""
+
+    share: float
+    drawn: Draw
+
+
+def chunks_of(drawn: Draw, count: int) -> list[Chunk]:
+    """A draw cut into so many parts of equal size, or nearly so.
+
+    Raises:
+        UsageError: There are fewer rows than chunks.
+    """
+    if count == 1:
+        return [Chunk(1.0, drawn)]
+    num_rows = next(leaf.shape[0] for leaf in tree_leaves(drawn.batch) if isinstance(leaf, Tensor))
+    if count > num_rows:
+        msg = f"accumulate: got {count} chunks of a batch of {num_rows}; allowed: 1 .. {num_rows}"
+        raise UsageError(msg)
+    found = []
+    for low, high in pairwise(num_rows * number // count for number in range(count + 1)):
+        rows = slice(low, high)
+        part = tree_map(lambda leaf, rows=rows: leaf[rows] if isinstance(leaf, Tensor) else leaf, drawn)
+        found.append(Chunk((high - low) / num_rows, part))
+    return found
+
+
 class TrialOracle:
     """Implements :class:`gradlaw.rule.Oracle` for one trial at one step.
 
@@ -42,17 +72,36 @@ class TrialOracle:
         params: Parameters before the step: the step's own loss is taken there.
         buffers: Buffers before the step.
         draws: Batch and noise of a draw; 0 is the step's own.
+        accumulate: Number of chunks in which a batch is taken.
 
     Attributes:
         gradient: The first plain gradient taken of the step's batch at the parameters before the step.
+
+    Raises:
+        UsageError: A batch in chunks of a task that has buffers: batch norm couples the samples of a batch.
     """
 
-    def __init__(self, task: Task, params: Params, buffers: Buffers, draws: Callable[[int], Draw]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        params: Params,
+        buffers: Buffers,
+        draws: Callable[[int], Draw],
+        *,
+        accumulate: int = 1,
+    ) -> None:
+        if accumulate > 1 and buffers:
+            msg = (
+                f"accumulate: got {accumulate} for {task.name}, whose buffers ({', '.join(buffers)}) move "
+                "with each batch; allowed: 1, since a batch in chunks would be another loss"
+            )
+            raise UsageError(msg)
+        self._accumulate = accumulate
         self._task = task
         self._params = params
         self._buffers = buffers
         self._draws = draws
-        self._drawn: dict[int, Draw] = {}
+        self._drawn: dict[int, list[Chunk]] = {}
         self._loss: Tensor | None = None
         self.gradient: Params | None = None
         self._moved_buffers: Buffers | None = None
@@ -70,7 +119,11 @@ class TrialOracle:
 
     def value(self, params: Params, *, draw: int = 0) -> Tensor:
         """See :meth:`gradlaw.rule.Oracle.value`."""
-        seen = self._evaluate(params, self._draw(draw), Taps())
+
+        def evaluated(drawn: Draw) -> tuple[tuple[()], _Seen]:
+            return (), self._evaluate(params, drawn, Taps())
+
+        seen = self._averaged(draw, evaluated)[1]
         self._note(params, draw, seen)
         return seen.loss
 
@@ -80,13 +133,12 @@ class TrialOracle:
         Raises:
             UsageError: If ``feedback`` names a layer that the task does not send through its taps.
         """
-        drawn = self._draw(draw)
 
-        def loss(point: Params) -> tuple[Tensor, _Seen]:
-            seen = self._evaluate(point, drawn, Taps(feedback=feedback))
-            return seen.loss, seen
+        def evaluated(drawn: Draw) -> tuple[Params, _Seen]:
+            found: tuple[Params, _Seen] = grad(self._loss_of(drawn, feedback), has_aux=True)(params)
+            return found
 
-        gradient, seen = grad(loss, has_aux=True)(params)
+        gradient, seen = self._averaged(draw, evaluated)
         self._note(params, draw, seen)
         missing = sorted(set(feedback or {}) - set(seen.inputs))
         if missing:
@@ -99,37 +151,68 @@ class TrialOracle:
 
     def hvp(self, params: Params, vector: Params, *, draw: int = 0) -> Params:
         """See :meth:`gradlaw.rule.Oracle.hvp`."""
-        drawn = self._draw(draw)
 
-        def loss(point: Params) -> tuple[Tensor, _Seen]:
-            seen = self._evaluate(point, drawn, Taps())
-            return seen.loss, seen
+        def evaluated(drawn: Draw) -> tuple[Params, _Seen]:
+            pulled = vjp(grad(self._loss_of(drawn), has_aux=True), params, has_aux=True)
+            pull, seen = cast("tuple[Params, Callable[[Params], tuple[Params]], _Seen]", pulled)[1:]
+            return pull(vector)[0], seen
 
-        pulled = vjp(grad(loss, has_aux=True), params, has_aux=True)
-        pull, seen = cast("tuple[Params, Callable[[Params], tuple[Params]], _Seen]", pulled)[1:]
+        bent, seen = self._averaged(draw, evaluated)
         self._note(params, draw, seen)
-        return pull(vector)[0]
+        return _as_params(bent)
 
     def layer_signals(self, params: Params, *, draw: int = 0) -> Mapping[str, LayerSignal]:
         """See :meth:`gradlaw.rule.Oracle.layer_signals`.
 
         A perturbation of zeros is added to each layer's output; the loss's gradient by it is delta.
         """
-        drawn, shapes = self._draw(draw), _ShapeTaps()
+        chunks = self._chunks(draw)
+        found = [(share, *self._layer_deltas(params, drawn)) for share, drawn in chunks]
+        loss = _sum([_times(share, seen.loss) for share, _, seen in found])
+        self._note(params, draw, found[-1][2]._replace(loss=loss))
+        return {
+            name: LayerSignal(
+                _joined([seen.inputs[name] for _, _, seen in found]),
+                _joined([_times(share, deltas[name]) for share, deltas, _ in found]),
+            )
+            for name in found[0][1]
+        }
+
+    def _layer_deltas(self, params: Params, drawn: Draw) -> tuple[dict[str, Tensor], _Seen]:
+        """The gradient by each layer's output, and what was seen on the way."""
+        shapes = _ShapeTaps()
         self._evaluate(params, drawn, shapes)
 
         def loss(perturbations: dict[str, Tensor]) -> tuple[Tensor, _Seen]:
             seen = self._evaluate(params, drawn, Taps(perturbations=perturbations))
             return seen.loss, seen
 
-        deltas, seen = grad(loss, has_aux=True)(shapes.zeros)
-        self._note(params, draw, seen)
-        return {name: LayerSignal(seen.inputs[name], delta) for name, delta in deltas.items()}
+        found: tuple[dict[str, Tensor], _Seen] = grad(loss, has_aux=True)(shapes.zeros)
+        return found
 
-    def _draw(self, number: int) -> Draw:
+    def _loss_of(
+        self, drawn: Draw, feedback: Mapping[str, Tensor] | None = None
+    ) -> Callable[[Params], tuple[Tensor, _Seen]]:
+        def loss(point: Params) -> tuple[Tensor, _Seen]:
+            seen = self._evaluate(point, drawn, Taps(feedback=feedback))
+            return seen.loss, seen
+
+        return loss
+
+    def _averaged(self, draw: int, evaluated: Callable[[Draw], tuple[Any, _Seen]]) -> tuple[Any, _Seen]:
+        """The mean over the chunks of a draw, added up as they come: of the others no trace is left."""
+        total, losses = None, []
+        for share, drawn in self._chunks(draw):
+            found, seen = evaluated(drawn)
+            found = tree_map(lambda leaf, share=share: _times(share, leaf), found)
+            total = found if total is None else tree_map(torch.add, total, found)
+            losses.append(_times(share, seen.loss))
+        return total, seen._replace(loss=_sum(losses))
+
+    def _chunks(self, number: int) -> list[Chunk]:
         """A draw, made once; outside of any gradient, since what is made inside may not leave it."""
         if number not in self._drawn:
-            self._drawn[number] = self._draws(number)
+            self._drawn[number] = chunks_of(self._draws(number), self._accumulate)
         return self._drawn[number]
 
     def _evaluate(self, params: Params, drawn: Draw, taps: Taps) -> _Seen:
@@ -156,6 +239,18 @@ class _ShapeTaps(Taps):
         out = super().linear(name, x, weight, bias)
         self.zeros[name] = torch.zeros_like(out)
         return out
+
+
+def _sum(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum()
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def _times(share: float, value: Tensor) -> Tensor:
+    return value if share == 1.0 else share * value
 
 
 def _same(left: Params, right: Params) -> bool:

@@ -142,6 +142,7 @@ class TrialProgram:
             moving.params,
             moving.buffers,
             lambda number: self.sampler.draw(streams, split, block, number),
+            accumulate=self.training.accumulate,
         )
 
     def _whole_sets(self, fixed: Fixed, split: Split | None, t: Tensor) -> tuple[Batch | None, Batch | None]:
