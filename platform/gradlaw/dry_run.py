@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
+from gradlaw.adaptive.growth import Growth
+from gradlaw.adaptive.rounds import most_rounds
 from gradlaw.engine.estimate import rows_logged
 from gradlaw.engine.rows import metrics_table
 from gradlaw.errors import all_faults
@@ -91,15 +93,32 @@ def describe_plan(
     planned.check_claims()
     held = Store.open(store) if Path(store).exists() else None
     index = held.index() if held else {}
-    pending = missing_packs(planned.plan, index, retry_failed=options.retry_failed)
-    measurable = sum(len(lacking.jobs) for lacking in survey(planned.plan, held)) if held else 0
+    growth = Growth(planned.plan, held)
+    pending = missing_packs(growth.plan, index, retry_failed=options.retry_failed)
+    to_come = growth.outlined()
+    measurable = sum(len(lacking.jobs) for lacking in survey(growth.plan, held)) if held else 0
     untrained = [f"of those {measurable:,} need no training: gradlaw measure reads the weights kept"]
     return [
-        *_counts(planned.plan, pending),
+        *_counts(growth.plan, pending),
         *(untrained if measurable else []),
+        *_rounds(growth, to_come),
         *planned.notes,
-        *_costs(pending, options),
+        *_costs((*pending, *to_come), options, at_most=bool(to_come)),
     ]
+
+
+def _rounds(growth: Growth, to_come: Sequence[Pack]) -> Iterator[str]:
+    """What an adaptive plan may yet ask for; nothing of any other."""
+    declared = growth.plan.adaptive
+    if declared is None:
+        return
+    members = [member for pack in to_come for member in pack.members]
+    steps = sum(member.trial.steps for member in members)
+    left = max(0, most_rounds(declared) - len(growth.rounds)) if growth.is_open else 0
+    yield (
+        f"rounds: {len(growth.rounds):,} so far, at most {left:,} to come with {len(members):,} trials, "
+        f"{steps:,} trial-steps; what follows counts them in"
+    )
 
 
 def _counts(plan: Plan, pending: Sequence[Pack]) -> Iterator[str]:
@@ -111,7 +130,7 @@ def _counts(plan: Plan, pending: Sequence[Pack]) -> Iterator[str]:
     yield f"skipped: {len(plan.skipped):,}"
 
 
-def _costs(pending: Sequence[Pack], options: RunOptions) -> Iterator[str]:
+def _costs(pending: Sequence[Pack], options: RunOptions, *, at_most: bool) -> Iterator[str]:
     disk = estimate_disk(pending)
     yield (
         f"disk: {disk.metrics_rows:,} rows of metrics with up to {disk.num_columns} numbers, "
@@ -128,6 +147,7 @@ def _costs(pending: Sequence[Pack], options: RunOptions) -> Iterator[str]:
         compile=options.compile,
         time_limit_s=options.time_limit_s,
     )
+    expected = replace(expected, at_most=expected.at_most or at_most)
     yield f"expected: {_time(expected)}, {_memory(expected)}, {_size(disk.size_bytes)} on disk"
     yield from expected.notes
 

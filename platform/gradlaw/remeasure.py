@@ -20,6 +20,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no
 import torch
 from torch import Tensor
 
+from gradlaw.adaptive.growth import Growth
 from gradlaw.engine.members import DTYPES
 from gradlaw.engine.rows import declared, metrics_table, with_trial
 from gradlaw.errors import StoreError
@@ -114,9 +115,10 @@ def measure(
     planned = plan_study(study, preset=preset, overrides=set, seeds=seeds, explore=explore)
     planned.check_claims()
     opened = Store.open(store)
-    plan = planned.plan
-    index = opened.index({trial.trial_id: trial.probes for trial in planned_trials(plan)})
-    record_plan(opened, planned, index)
+    plan = Growth(planned.plan, opened).plan
+    needed = {trial.trial_id: trial.probes for trial in planned_trials(plan)}
+    index = opened.index(needed)
+    record_plan(opened, planned, index, needed)
     if changed := changed_source(plan, index):
         say(f"warning: {changed} trials were run by other source of their task, rule or schedule")
     measured, left = _measure_plan(plan, opened, say)

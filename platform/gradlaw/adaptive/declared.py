@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from operator import itemgetter
 from typing import NamedTuple
 
 from gradlaw.adaptive.ask import STEPS_TO_TARGET, Ask
 from gradlaw.adaptive.faults import searches_faults
-from gradlaw.ending import Target
 from gradlaw.engine.rows import metrics_table
 from gradlaw.errors import ConfigurationError
 from gradlaw.frame import Combination, Encoded, Frame, Key, Values
@@ -18,8 +17,10 @@ from gradlaw.grid import combinations_of, reason_to_skip
 from gradlaw.grid_faults import combination_faults, grid_faults
 from gradlaw.hyperparameter import Hyperparameter, Scalar
 from gradlaw.pack import Member, Pack, Program, Training
+from gradlaw.probe import Probe
 from gradlaw.space import Choices, Dimension, Edge
 from gradlaw.study import Arm, Grid, Search
+from gradlaw.task import Task
 
 
 def split_edges(grids: Sequence[Grid]) -> tuple[list[Grid], list[Grid]]:
@@ -238,16 +239,22 @@ class Declared:
 
     def _frame(self, grid: Grid) -> Frame:
         """One frame for all grids whose trials may share packs."""
-        target: Target | None = grid.target
-        key = (
-            grid.task if isinstance(grid.task, type) else id(grid.task),
-            grid.rule,
-            grid.schedule,
-            tuple(probe.digest for probe in grid.probes),
-            (grid.log_every, grid.dtype, grid.pack_width, grid.loss_bound),
-            target,
+        key = tuple(
+            _comparable(getattr(grid, item.name)) for item in fields(grid) if item.name not in _VARYING
         )
         return self._frames.setdefault(key, Frame(grid))
+
+
+_VARYING = ("values", "points", "steps", "skip")
+"""Fields of a grid in which trials of one pack may differ."""
+
+
+def _comparable(value: object) -> object:
+    if isinstance(value, Task):
+        return id(value)
+    if isinstance(value, tuple):
+        return tuple(item.digest if isinstance(item, Probe) else item for item in value)
+    return value
 
 
 class _Group(NamedTuple):

@@ -11,9 +11,9 @@ import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 from gradlaw.adaptive.ask import Ask, Ended
 from gradlaw.adaptive.declared import Built, Declared
 from gradlaw.adaptive.outcomes import metrics_of, read_outcomes
-from gradlaw.adaptive.rounds import next_round
+from gradlaw.adaptive.rounds import next_round, outline
 from gradlaw.errors import StoreError
-from gradlaw.pack import probe_digests
+from gradlaw.pack import Pack, probe_digests
 from gradlaw.pending import planned_trials
 from gradlaw.plan import Plan
 from gradlaw.store.plans import PlannedTrial
@@ -42,6 +42,7 @@ class Growth:
         plan: The plan, grown by the rounds so far. It stays as it is where nothing is adaptive.
         rounds: The rounds so far.
         is_open: Whether rounds may follow.
+        needed: Digests of the probes that the plan asks for, by trial id.
     """
 
     def __init__(self, plan: Plan, store: Store | None) -> None:
@@ -57,7 +58,7 @@ class Growth:
         self.plan, self._store = plan, store
         self.rounds: list[Round] = []
         self.is_open = plan.adaptive is not None
-        self._needed = {trial.trial_id: trial.probes for trial in planned_trials(plan)}
+        self.needed = {trial.trial_id: trial.probes for trial in planned_trials(plan)}
         if plan.adaptive is None or store is None:
             return
         for rows in store.rounds(plan.plan_id):
@@ -84,16 +85,23 @@ class Growth:
             store.close_plan(plan_id)
             self.is_open = False
             return False
-        built = declared.build(asks, self._needed)
+        built = declared.build(asks, self.needed)
         if not store.write_round(plan_id, number, self._planned(asks, built, number)):
             asks = _asks_of(store.rounds(plan_id)[number])  # another driver's, and so what counts
         self._add(declared, asks)
         return True
 
+    def outlined(self) -> tuple[Pack, ...]:
+        """As many packs as may yet be asked for, of trials that stand for them; they are not to be run."""
+        declared = self.plan.adaptive
+        if declared is None or not self.is_open:
+            return ()
+        return declared.build(outline(declared, self.asked), self.needed).packs
+
     def _ended(self, declared: Declared, store: Store) -> list[Ended]:
         if not self.rounds:
             return []
-        found = read_outcomes(store, self._needed, metrics_of(declared))
+        found = read_outcomes(store, self.needed, metrics_of(declared))
         return [
             Ended(ask, found[trial_id])
             for part in self.rounds
@@ -101,7 +109,7 @@ class Growth:
         ]
 
     def _add(self, declared: Declared, asks: Sequence[Ask], recorded: Sequence[str] | None = None) -> None:
-        number, built = len(self.rounds), declared.build(asks, self._needed)
+        number, built = len(self.rounds), declared.build(asks, self.needed)
         if recorded is not None and list(built.trial_ids) != list(recorded):
             msg = (
                 f"plan {self.plan.plan_id}: round {number} holds trials that this code would not make of "
@@ -110,7 +118,7 @@ class Growth:
             raise StoreError(msg)
         self.rounds.append(Round(number=number, asks=tuple(asks), built=built))
         for trial in self._planned(asks, built, number):
-            self._needed.setdefault(trial.trial_id, trial.probes)
+            self.needed.setdefault(trial.trial_id, trial.probes)
         self.plan = replace(
             self.plan,
             packs=(*self.plan.packs, *built.packs),
@@ -128,7 +136,7 @@ class Growth:
             yield PlannedTrial(
                 trial_id,
                 ask.seed,
-                self._needed.get(trial_id, probes.get(trial_id, ())),
+                self.needed.get(trial_id, probes.get(trial_id, ())),
                 role=ask.role,
                 search=ask.search,
                 arm=ask.arm,
