@@ -19,7 +19,8 @@ sums AS (
         *,
         lr * CASE
             WHEN steps_done < warm THEN steps_done * (steps_done + 1) / (2.0 * warm)
-            WHEN schedule LIKE 'cosine_decay@%' THEN if(warm > 0, warm + 1, 0) / 2.0 + (steps_done - warm + 1) / 2.0
+            WHEN schedule LIKE 'cosine_decay@%' THEN
+                if(warm > 0, warm + 1, 0) / 2.0 + if(steps_done > warm, steps_done - warm + 1, 0) / 2.0
             ELSE if(warm > 0, warm + 1, 0) / 2.0 + steps_done - warm
         END AS sum_lr
     FROM runs

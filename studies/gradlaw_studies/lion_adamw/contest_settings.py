@@ -13,3 +13,9 @@ UNTUNED_LR = 1e-4
 GUESS_LOSS = math.log(10)
 """Nats: the loss of the uniform guess over ten digits, which is always at hand. A run that diverged, or ended
 worse, counts as that guess."""
+
+ARMS = ("lion", "adamw", "adam", "rmsprop", "adagrad", "sgd_momentum", "nesterov")
+"""Names of the arms, in the order in which figures list them."""
+
+AT_RANDOM = "_random"
+"""How the name of a search ends that draws its configurations at random; the others learn (TPE)."""
