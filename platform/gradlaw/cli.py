@@ -223,6 +223,19 @@ def compact(store: StoreOption = DEFAULT_STORE) -> None:
     notes.print(str(merge(Store.open(store))), markup=False)
 
 
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="cifar10.")],
+    to: Annotated[Path | None, typer.Option(help="Folder for its files; where tasks look, if none.")] = None,
+) -> None:
+    """Fetch a data set to this machine, checksum and all."""
+    from gradlaw.fetch import archive_of
+    from gradlaw.fetch import fetch as fetch_archive
+
+    folder, fetched = fetch_archive(archive_of(name), to)
+    _say(f"{'fetched to' if fetched else 'already in'} {folder}")
+
+
 def main() -> None:
     """Entry point: runs a command and turns what it raises into a message and an exit code."""
     try:

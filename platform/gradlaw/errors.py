@@ -87,6 +87,10 @@ class SchemaError(StoreError, TypeError):
     """Rows, a file or a store that does not fit the declared, versioned schema."""
 
 
+class DataError(GradlawError, OSError):
+    """A data set that is not where it should be, or is not what it should be."""
+
+
 class QueryError(GradlawError, ValueError):
     """A SQL statement that is refused, fails or passes its limits."""
 

@@ -116,7 +116,7 @@ def test_every_rule_as_eager_at_other_widths_and_orders(train: Train, name: str)
     _check(train, Matrix(), rule, _arms(rule), batch_size=0)
 
 
-@pytest.mark.parametrize("name", list(TASKS))
+@pytest.mark.parametrize("name", [name for name in TASKS if name != "cifar10_resnet"])  # a minute to compile
 def test_every_task_as_eager_at_other_widths_and_orders(train: Train, name: str) -> None:
     task = ModularAddition(modulus=3, width=2) if name == "modular_addition" else TASKS[name]()
     arms = [{"lr": 0.001 * (number + 1), "beta1": 0.9 - 0.1 * number} for number in range(3)]
