@@ -15,6 +15,7 @@ from gradlaw.rules.nadam import NAdam
 from gradlaw.rules.rmsprop import RMSprop
 from gradlaw.rules.sgd import SGD, HeavyBall, Nesterov
 from gradlaw.rules.sign import Lion, SignSGD, Signum
+from gradlaw.rules.twins import AdamWTwin, LionPenalized
 
 _SHIPPED: tuple[type[Rule], ...] = (
     SGD,
@@ -31,6 +32,8 @@ _SHIPPED: tuple[type[Rule], ...] = (
     Lion,
     Muon,
     *FOLLOWERS,
+    AdamWTwin,
+    LionPenalized,
 )
 
 RULES: dict[str, type[Rule]] = {rule.name: rule for rule in _SHIPPED}
