@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
-from torch import Tensor
 from torch.func import jvp
 
 from gradlaw.random import Streams
@@ -100,14 +99,3 @@ def memoryless(
 
 def _moved(params: Params, direction: Params, lr: float) -> Params:
     return {name: param - lr * direction[name] for name, param in params.items()}
-
-
-def gap(left: Sequence[Params], right: Sequence[Params]) -> Tensor:
-    """The largest difference of any coordinate at any step of two trajectories, a scalar."""
-    return torch.stack(
-        [
-            (mine[name] - other[name]).abs().max()
-            for mine, other in zip(left, right, strict=True)
-            for name in mine
-        ]
-    ).max()

@@ -102,8 +102,9 @@ class NAdamForm(Memoryless):
     rule: ClassVar[Rule] = NAdam(eps_inside=True)
 
     def init(self, params: Params) -> Pytree:
-        past = no_past(any_of(params))
-        return NAdamSums(past, past, torch.ones_like(past.total), *[torch.zeros_like(past.total)] * 2)
+        first, second = no_past(any_of(params)), no_past(any_of(params))
+        one, zero = torch.ones_like(first.total), torch.zeros_like(first.total)
+        return NAdamSums(first, second, one, zero, zero.clone())
 
     def advanced(self, sums: Pytree, hp: Hyper, n: Tensor) -> Pytree:
         wide = {name: value.double() for name, value in hp.items()}

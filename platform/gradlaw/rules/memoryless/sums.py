@@ -29,7 +29,7 @@ class Sums(NamedTuple):
 def no_past(like: Tensor, levels: int | None = None) -> Sums:
     """The sums before step 0, on the device of ``like``; with ``levels`` of them, or one as a scalar."""
     zero = torch.zeros((), dtype=torch.float64, device=like.device)
-    return Sums(zero, zero if levels is None else zero.expand(levels).clone())
+    return Sums(zero, zero.clone() if levels is None else zero.repeat(levels))
 
 
 def advanced(sums: Sums, decay: Tensor, level: Tensor) -> Sums:
