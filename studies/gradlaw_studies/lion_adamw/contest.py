@@ -107,8 +107,9 @@ def _decades(low: float, num: int) -> Range:
 
 
 def arms(common: Grid) -> tuple[Arm, ...]:
-    """Every contender on one problem."""
+    """Every contender on one problem; a tenth of the steps at most is warm-up."""
     task = common.task.name
+    assert isinstance(common.steps, int)
     return tuple(
         Arm(
             name=name,
@@ -116,7 +117,7 @@ def arms(common: Grid) -> tuple[Arm, ...]:
             space={
                 "lr": _decades(contender.lrs[task], 2),
                 "weight_decay": _decades(contender.decays[task], 4),
-                "warmup_steps": Range(low=0, high=100, whole=True),
+                "warmup_steps": Range(low=0, high=common.steps // 10, whole=True),
                 **contender.memory,
             },
         )
@@ -195,7 +196,7 @@ CONTEST_PRESETS: Mapping[str, Preset] = {"contest": CONTEST, "contest_paper": CO
 
 SMOKE_GRIDS = (box(Lion, steps=8),)
 SMOKE_SEARCHES = (
-    search("digits", replace(DIGITS, steps=8, log_every=4), budget=3, per_round=2),
-    search("addition_random", replace(ADDITION, steps=8, log_every=4), budget=2, sampler="random"),
+    search("digits", replace(DIGITS, steps=20, log_every=10), budget=3, per_round=2),
+    search("addition_random", replace(ADDITION, steps=20, log_every=10), budget=2, sampler="random"),
 )
 """For the study's ``smoke``: the plumbing of both samplers and both metrics, in seconds."""

@@ -16,6 +16,7 @@ from gradlaw.task import Task
 from gradlaw.tasks.digits import DigitsMLP
 from gradlaw.tasks.digits_conv import DigitsConv
 from gradlaw.tasks.modular_addition import ModularAddition
+from gradlaw_studies.lion_adamw.contest import CONTEST_PRESETS, SMOKE_GRIDS, SMOKE_SEARCHES
 from gradlaw_studies.lion_adamw.probes import MatchedLoss
 from gradlaw_studies.lion_adamw.settings import (
     BATCHES,
@@ -108,7 +109,11 @@ DIGITS, ADDITION, CONV = (SETTINGS[name] for name in ("digits_mlp", "modular_add
 
 SMOKE = Preset(
     doc="two seeds, a few steps: seconds, tests the plumbing",
-    grids=whole(replace(DIGITS, steps=12, thresholds=(2.3, 2.25), values={"width": 4, "test_share": 0.5})),
+    grids=(
+        *whole(replace(DIGITS, steps=12, thresholds=(2.3, 2.25), values={"width": 4, "test_share": 0.5})),
+        *SMOKE_GRIDS,
+    ),
+    searches=SMOKE_SEARCHES,
     seeds=2,
     decides=False,
 )
@@ -127,5 +132,5 @@ STUDY = Study(
     name="lion_adamw",
     question="Does AdamW's memory anti-regularise, Lion's not, and which of them is better when tuned?",
     source="Cattaneo and Shigida, arXiv 2502.02132; 2602.01642; Chen et al., arXiv 2302.06675",
-    presets={"smoke": SMOKE, "demo": DEMO, "memory": MEMORY},
+    presets={"smoke": SMOKE, "demo": DEMO, "memory": MEMORY, **CONTEST_PRESETS},
 )
