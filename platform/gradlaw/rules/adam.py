@@ -130,7 +130,7 @@ class AdamW(Adam):
     """Adam with decoupled weight decay: theta shrinks by ``lr * weight_decay``, the moments do not see it."""
 
     name = "adamw"
-    hyperparameters = (
+    hyperparameters: ClassVar[tuple[Hyperparameter, ...]] = (
         *_COMMON,
         Hyperparameter(name="weight_decay", default=0.01, low=0.0, doc="decoupled; torch.optim's default"),
     )

@@ -12,6 +12,8 @@ algorithm 2.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -83,7 +85,7 @@ class Lion(ElementwiseRule):
     """
 
     name = "lion"
-    hyperparameters = (
+    hyperparameters: ClassVar[tuple[Hyperparameter, ...]] = (
         _LR,
         Hyperparameter(
             name="beta1",

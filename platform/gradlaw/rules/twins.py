@@ -82,6 +82,7 @@ class AdamWTwin(AdamW):
     def preconditioner(self, state: Pytree, params: Params, hp: Hyper, t: Tensor) -> Params | None:
         """None: the twin divides by the gradient at hand, which no state holds."""
         del state, params, hp, t
+        return None
 
     def faults(self, hp: Mapping[str, Scalar]) -> list[str]:
         """Memory is there or not, and a correction is the twin's alone."""

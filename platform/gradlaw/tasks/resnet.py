@@ -133,7 +133,7 @@ class CIFAR10ResNet(Task):
 
     def split(self, streams: Streams) -> Split:
         """The published one, whatever the seed."""
-        rows = torch.arange(self.num_rows, device=streams.seed.device)
+        rows = torch.arange(len(self.classes), device=streams.seed.device)
         return Split(rows[: self.train_rows], rows[self.train_rows :])
 
     def batch(self, indices: Tensor, streams: Streams) -> Batch:
