@@ -87,7 +87,7 @@ def _at(dimension: Dimension, share: float) -> Scalar:
         value = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
     else:
         value = low + share * (high - low)
-    value = min(max(value, dimension.low), dimension.high)  # rounding alone passes an end
+    value = min(max(value, dimension.low), dimension.high)  # passed by rounding, and by outer halves of cells
     return round(value) if dimension.whole else value
 
 
