@@ -66,11 +66,10 @@ def edges(warmups: Sequence[int], *, beta2: float, hold: int, edge: Edge) -> tup
         values={"test_share": HELD_OUT, "lr": replace(edge, low=0.01, high=1.0, fails=BEYOND_ZERO)},
         probes=(FullLoss(), Sharpness(num_iterations=20)),
     )
-    adam: Values = {**networks.values, "beta2": beta2}
     return (
         linear,
         factor,
-        replace(linear, rule=Adam, values=adam),
+        replace(linear, rule=Adam, values={**networks.values, "beta2": beta2}),
         replace(factor, rule=Adam),
         quadratic,
     )

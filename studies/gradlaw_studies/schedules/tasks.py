@@ -39,7 +39,7 @@ class DigitsSquares(Task):
         return uniform_init(streams, shapes), {}
 
     def split(self, streams: Streams) -> Split:
-        return random_split(streams, self.num_rows, self.test_share)
+        return random_split(streams, len(self.classes), self.test_share)
 
     def batch(self, indices: Tensor, streams: Streams) -> Batch:
         del streams
