@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gradlaw.figure import Figure
 from gradlaw_studies.lion_adamw.draw_contest import CONTEST_FIGURES
 
-FIGURES: tuple[Figure, ...] = CONTEST_FIGURES
+FIGURES = (*CONTEST_FIGURES,)

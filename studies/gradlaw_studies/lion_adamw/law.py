@@ -26,7 +26,7 @@ import math
 LARGEST = 0.3
 """h |c_n(beta1) - c_n(beta2)| above this is outside the expansion."""
 
-MEMORIES = 4.0
+MEMORIES = 3.0
 """Shortest run up to the crossing, in memories 1 / (1 - beta1) of the first moment."""
 
 RISING = 0.2

@@ -19,12 +19,15 @@ from gradlaw.tasks.modular_addition import ModularAddition
 from gradlaw_studies.lion_adamw.contest import CONTEST_PRESETS, SMOKE_GRIDS, SMOKE_SEARCHES
 from gradlaw_studies.lion_adamw.probes import MatchedLoss
 from gradlaw_studies.lion_adamw.settings import (
+    BATCH_BETAS,
     BATCHES,
     BETAS,
     EPS,
     LION_BETAS,
     PENALTY,
     SETTINGS,
+    TWIN_BETAS,
+    TWIN_EPS,
     Setting,
 )
 
@@ -52,7 +55,7 @@ def full_batch(setting: Setting, lrs: Sequence[float], betas: Sequence[tuple[flo
 
 
 def lion(setting: Setting) -> Grid:
-    """Lion's own grid: beta2 on both sides of beta1."""
+    """Lion's own grid: beta2 from beta1 on."""
     points: list[Point] = [
         {"lr": setting.lr, "beta1": beta1, "beta2": beta2, "steps": setting.steps}
         for beta1, beta2 in LION_BETAS
@@ -63,11 +66,11 @@ def lion(setting: Setting) -> Grid:
 
 def batches(setting: Setting, sizes: Sequence[int] = BATCHES) -> Grid:
     """Mini-batches at beta1 = .9, with the noise scale beside them."""
-    base = full_batch(setting, (setting.lr,), [pair for pair in BETAS if pair[0] == 0.9 <= pair[1]])
+    base = full_batch(setting, (setting.lr,), BATCH_BETAS)
     return replace(
         base,
         values={**base.values, "batch_size": tuple(sizes)},
-        log_every=4,
+        log_every=8,
         probes=(*base.probes, NoiseScale()),
     )
 
@@ -78,19 +81,21 @@ def twins(setting: Setting) -> Grid:
         {"memory": memory, "correction": correction}
         for memory, correction in ((1.0, 0.0), (0.0, 1.0), (0.0, 0.0))
     ]
-    values = {"lr": setting.lr, "beta1": 0.9, "beta2": 0.999, "eps": EPS, "weight_decay": 0.0}
+    beta1, beta2 = TWIN_BETAS
+    values = {"lr": setting.lr, "beta1": beta1, "beta2": beta2, "eps": TWIN_EPS, "weight_decay": 0.0}
     return replace(
         full_batch(setting, (), ()),
         rule=AdamWTwin,
         points=tuple(arms),
         values={**setting.values, **values},
-        steps=setting.steps,
+        steps=round(0.6 * setting.steps),
+        log_every=1,
     )
 
 
 def penalties(setting: Setting) -> Grid:
     """Lion with the one-norm rewarded, left alone and penalized."""
-    values = {"lr": setting.lr, "weight_decay": 0.0, "penalty_eps": EPS}
+    values = {"lr": setting.lr, "weight_decay": 0.0, "penalty_eps": TWIN_EPS}
     return replace(
         twins(setting),
         rule=LionPenalized,
