@@ -15,6 +15,7 @@ from gradlaw.hyperparameter import Hyperparameter
 from gradlaw.random import Streams, streams_of
 from gradlaw.rule import Hyper, Moved, Oracle, Rule
 from gradlaw.rules import RULES, SGD
+from gradlaw.rules.memoryless import FOLLOWERS
 from gradlaw.task import Params, Pytree
 from gradlaw.tasks.digits import DigitsMLP, load_digits_arrays
 from gradlaw.tasks.modular_addition import ModularAddition
@@ -81,7 +82,9 @@ class Newtonish(Rule):
 
 
 MAKERS: dict[str, Callable[[], Rule]] = {
-    **RULES,
+    # those without memory share one step
+    **{name: rule for name, rule in RULES.items() if rule not in FOLLOWERS},
+    "lion_memoryless": RULES["lion_memoryless"],
     "twin": Twin,
     "feedback_alignment": FeedbackAlignment,
     "newtonish": Newtonish,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,12 +65,17 @@ def test_moments_are_those_of_the_shares_up_to_each_step(kernel: str, order: int
         np.testing.assert_allclose(found, expected, rtol=1e-13)
 
 
+@cache
+def _measured(kernel: str, lr: float) -> Mapping[str, Any]:
+    settings = {"kernel": kernel, "lr": lr, "horizon": 4.0}
+    return KernelGap().measure(settings, SEED)[KERNEL_ORDER.name]
+
+
 def _order(kernel: str, corrected: bool, column: str) -> float:
     """The log-log slope from lr 1/256 to 1/512 of a column."""
     values = []
     for lr in (1 / 256, 1 / 512):
-        settings = {"kernel": kernel, "lr": lr, "horizon": 4.0}
-        rows = KernelGap().measure(settings, SEED)[KERNEL_ORDER.name]
+        rows = _measured(kernel, lr)
         assert rows["corrected"] == [False, True]
         values.append(rows[column][int(corrected)])
     return math.log2(values[0] / values[1])
