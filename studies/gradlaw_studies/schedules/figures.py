@@ -107,9 +107,8 @@ def draw_decays(rows: pd.DataFrame) -> Canvas:
             ax.plot(
                 own["lr"],
                 own["loss"],
-                f"{_MARKERS[number]}-",
+                f"{_MARKERS[number]}{'--' if shape == 'rising' else '-'}",
                 color=colours[number],
-                linestyle="--" if shape == "rising" else "-",
                 markersize=4,
                 label="1/t" if shape == "inverse time" else shape,
             )

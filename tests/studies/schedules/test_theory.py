@@ -11,6 +11,7 @@ import torch
 from scipy import integrate
 
 from gradlaw.engine.recorder import MemoryRecorder
+from gradlaw.engine.results import TrialResult
 from gradlaw.engine.run import run_pack
 from gradlaw.plan import make_plan
 from gradlaw.random import streams_of
@@ -18,7 +19,7 @@ from gradlaw.schedules import LinearWarmup
 from gradlaw.study import Grid, Preset, Study
 from gradlaw.task import Taps
 from gradlaw.tasks.digits import load_digits_arrays
-from gradlaw.trial import State, TrialResult
+from gradlaw.trial import State
 from gradlaw_studies.schedules.law import CHANCE, Adam, matching_warmup, scaled, stable_sharpness
 from gradlaw_studies.schedules.tasks import DigitsSquares
 

@@ -1,0 +1,176 @@
+"""The presets hold what the claims ask for, and the figures draw their rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from gradlaw.claim import PairedDifference, Trend
+from gradlaw.plan import PlanKind, make_plan
+from gradlaw.rules.adam import BETA2
+from gradlaw.schedules import LinearWarmup, MomentWarmup
+from gradlaw.space import Edge
+from gradlaw.study import Grid
+from gradlaw_analysis.figures.render import draw
+from gradlaw_analysis.stats.power import check_decidable
+from gradlaw_studies.schedules.claims import CLAIMS
+from gradlaw_studies.schedules.figures import FIGURES
+from gradlaw_studies.schedules.grids import HELD_OUT, adam_points, sgd_points
+from gradlaw_studies.schedules.law import matching_warmup, scaled
+from gradlaw_studies.schedules.study import ADAM, STUDY
+
+mpl.use("agg")
+
+DECIDING = [name for name, preset in STUDY.presets.items() if preset.decides]
+
+
+def searched(preset: str) -> list[Grid]:
+    return [grid for grid in STUDY.presets[preset].grids if isinstance(grid.values.get("lr"), Edge)]
+
+
+@pytest.mark.parametrize("preset", DECIDING)
+def test_presets_that_decide_can_decide(preset: str) -> None:
+    check_decidable(CLAIMS, STUDY.presets[preset].seeds)
+
+
+def test_the_smoke_preset_decides_nothing() -> None:
+    assert make_plan(STUDY, "smoke").kind == PlanKind.SMOKE
+
+
+@pytest.mark.parametrize("preset", list(STUDY.presets))
+def test_every_length_of_warmup_is_followed_by_as_many_steps(preset: str) -> None:
+    for grid in searched(preset):
+        if grid.schedule is LinearWarmup:
+            held = {int(point["steps"]) - int(point["warmup_steps"]) for point in grid.points}
+            assert len(held) == 1
+        assert grid.log_every >= max(int(point["steps"]) for point in grid.points)  # the ends alone
+
+
+@pytest.mark.parametrize("preset", DECIDING)
+def test_the_factor_is_matched_by_the_longest_warmup_and_runs_as_long(preset: str) -> None:
+    lengths: dict[str, list[int]] = defaultdict(list)
+    factors = {}
+    for grid in searched(preset):
+        if grid.schedule is MomentWarmup:
+            (factors[grid.rule.name],) = grid.points
+        elif grid.task.name == "digits_mlp":
+            lengths[grid.rule.name] += [int(point["warmup_steps"]) for point in grid.points]
+    assert set(factors) == set(lengths) == {"sgd", "adam"}
+    trends = [claim.test for claim in CLAIMS if isinstance(claim.test, Trend)]
+    for rule, point in factors.items():
+        longest = max(lengths[rule])
+        assert longest == pytest.approx(matching_warmup(float(point["beta2"])), rel=0.2)
+        assert {int(other["steps"]) for grid in searched(preset) for other in grid.points} >= {point["steps"]}
+        assert 0 in lengths[rule]
+        assert all(len(lengths[rule]) >= test.num_levels for test in trends)
+
+
+def test_the_longest_is_no_shorter_than_what_the_factor_counts_as() -> None:
+    assert STUDY.presets["demo"].seeds >= 8
+    assert MomentWarmup.hyperparameters == (BETA2,)  # one name, one meaning in a grid with Adam
+
+
+@pytest.mark.parametrize("preset", DECIDING)
+def test_the_quadratics_edge_lies_inside_its_ends(preset: str) -> None:
+    """2 / lambda_max of the images' second moments is 0.11 to 0.13 for any split."""
+    (grid,) = (grid for grid in searched(preset) if grid.task.name == "digits_squares")
+    edge = grid.values["lr"]
+    assert isinstance(edge, Edge)
+    assert edge.low < 0.1 < 0.14 < edge.high
+    assert edge.resolution < 1.08  # its middle is within 4% of what it encloses
+    assert grid.values["test_share"] == HELD_OUT
+
+
+@pytest.mark.parametrize("preset", list(STUDY.presets))
+def test_scaled_runs_see_the_same_examples_and_log_at_the_same(preset: str) -> None:
+    seen = set()
+    for grid in STUDY.presets[preset].grids:
+        if any(probe.name == "noise_scale" for probe in grid.probes):
+            batch, steps = grid.values["batch_size"], grid.steps
+            assert isinstance(batch, int)
+            assert isinstance(steps, int)
+            assert steps % grid.log_every == 0
+            seen.add((batch * steps, batch * grid.log_every))
+    assert len(seen) == 1
+
+
+def test_the_rules_of_the_claims_are_all_trained() -> None:
+    assert len(sgd_points(0.1, 4)) == 4
+    assert len(adam_points(ADAM, 4)) == 7
+    assert scaled(ADAM, 4, power=0.5, memory=True)._asdict() in adam_points(ADAM, 4)
+    assert adam_points(ADAM, 1) == (ADAM._asdict(),)
+    assert sgd_points(0.1, 1) == ({"lr": 0.1},)
+
+
+def test_claims_are_named_once_and_figures_show_all_of_them() -> None:
+    names = [claim.name for claim in CLAIMS]
+    assert len(set(names)) == len(names)
+    assert sorted(name for figure in FIGURES for name in figure.claims) == sorted(names)
+    assert all(claim.gate and claim.controls for claim in CLAIMS)
+
+
+def test_a_claim_of_parts_names_as_many_others() -> None:
+    for claim in CLAIMS:
+        for item in (claim, *claim.controls):
+            if "others" in item.parameters:
+                assert isinstance(item.test, PairedDifference)
+                assert len(str(item.parameters["others"]).split(",")) == item.test.num_parts
+
+
+def crossed(**levels: Sequence[Any]) -> pd.DataFrame:
+    return pd.MultiIndex.from_product(list(levels.values()), names=list(levels)).to_frame(index=False)
+
+
+ROWS = {
+    "figure_edges.sql": pd.concat(
+        [
+            crossed(
+                seed=[0, 1], rule=["sgd", "adam"], schedule=["linear_warmup"], warmup_steps=[0, 1, 2]
+            ).assign(edge=lambda rows: 2.0 + rows["warmup_steps"] + rows["seed"]),
+            crossed(seed=[0, 1], rule=["sgd"], schedule=["moment_warmup"], warmup_steps=[0]).assign(edge=3.0),
+        ]
+    ),
+    "figure_paths.sql": crossed(rule=["sgd", "adam"], lr=[0.1, 3.0], warmup_steps=[0, 8], step=[4, 8]).assign(
+        num_seeds=2, ratio=lambda rows: rows["lr"] / rows["step"]
+    ),
+    "figure_decays.sql": crossed(
+        task=["digits_mlp", "digits_softmax"],
+        shape=["constant", "cosine", "step", "inverse time", "rising"],
+        lr=[0.5, 1.0, 2.0],
+    ).assign(num_seeds=2, loss=lambda rows: rows["lr"] + 1 / rows["lr"]),
+    "figure_scaling.sql": pd.concat(
+        [
+            crossed(rule=["sgd", "adam"], arm=["repeat"], factor=[1], seed=[0, 1]),
+            crossed(rule=["sgd", "adam"], arm=["none", "root with betas"], factor=[2, 4], seed=[0, 1]),
+        ]
+    ).assign(distance=lambda rows: 0.1 * rows["factor"] * 3.0 ** rows["seed"]),
+}
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
+def test_figures_draw_their_rows(figure: Any) -> None:
+    assert len(draw(figure.draw, ROWS[figure.sql]).uri) > 1000
+
+
+def lines(name: str, panel: int) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
+    figure = next(item for item in FIGURES if item.name == name)
+    canvas = figure.draw(ROWS[figure.sql])
+    return [np.asarray(line.get_ydata(), dtype=float) for line in canvas.axes[panel].lines]
+
+
+def test_the_figure_of_edges_draws_the_geometric_mean_over_seeds() -> None:
+    drawn = np.concatenate(lines("largest_stable_lr", 0))
+    for length in (0, 1, 2):
+        assert np.isclose(drawn, np.sqrt((2.0 + length) * (3.0 + length))).any()
+
+
+def test_the_figure_of_scaling_draws_means_over_seeds_and_the_base_again() -> None:
+    drawn = lines("scaling_rules", 1)
+    assert any(np.allclose(line, [0.4, 0.8]) for line in drawn)
+    assert any(np.allclose(line, 0.2) for line in drawn)
