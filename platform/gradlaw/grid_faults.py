@@ -198,7 +198,7 @@ def program_faults(program: Training) -> list[str]:
     faults = _metric_faults(program)
     if 0 < program.batch_size < program.accumulate:
         allowed = f"1 .. {program.batch_size}, the batch's samples"
-        faults.append(f"accumulate: got {program.accumulate} chunks, allowed {allowed}")
+        faults.append(f"accumulate: got {program.accumulate} parts, allowed {allowed}")
     for probe in program.probes:
         if isinstance(probe, TableProbe):
             faults += [f"probe {probe.name}: {fault}" for fault in probe.faults(program.task)]

@@ -63,7 +63,7 @@ class Training:
         probes: Read at logged steps.
         batch_size: Samples a step; 0: the whole training set.
         sampling: How batches are drawn.
-        accumulate: Chunks in which a batch is taken, >= 1: more take less memory, and give the same.
+        accumulate: Parts in which a batch is taken, >= 1: more take less memory, and give the same.
         steps: Steps of the longest trial, >= 0; each trains its own ``trial.steps``.
         log_every: Steps between rows of ``metrics``, >= 1; step 0 and a trial's last are always logged.
         dtype: "float32" or "float64".

@@ -39,8 +39,8 @@ class Grid:
             name may be ``steps``, in place of the field.
         steps: Steps to train, >= 0 (0 for a measurement); a tuple is an axis.
         log_every: Steps between rows of ``metrics``, >= 1.
-        accumulate: Chunks in which a batch is taken, one after the other, >= 1. Gradients are averaged over
-            them: the same trials to rounding, in the memory of one chunk. Not for tasks with buffers.
+        accumulate: Parts in which a batch is taken, one after the other, >= 1. Gradients are averaged over
+            them: the same trials to rounding, in the memory of one part. Not for tasks with buffers.
         probes: What is measured.
         dtype: Of parameters and data.
         pack_width: Largest number of trials in one pack, >= 1.

@@ -1,4 +1,4 @@
-"""A batch in chunks: the answers of the oracle, and the trials, are those of the batch at once."""
+"""A batch in parts: the answers of the oracle, and the trials, are those of the batch at once."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def _close(left: Any, right: Any) -> None:
 
 @pytest.mark.parametrize("draw", [0, 2])
 def test_every_answer_is_that_of_the_whole_batch(draw: int) -> None:
-    """Eleven rows in three chunks: 3, 4 and 4."""
+    """Eleven rows in three parts: 3, 4 and 4."""
     task = Watched()
-    (whole, chunked), params = _oracles(task, 1, 3)
+    (whole, parted), params = _oracles(task, 1, 3)
     vector = {name: streams_of(9).normal("noise", tuple(p.shape)) for name, p in params.items()}
     feedback = {"output": torch.ones_like(params["weight2"])}
     for ask in (
@@ -64,11 +64,11 @@ def test_every_answer_is_that_of_the_whole_batch(draw: int) -> None:
         lambda oracle: oracle.hvp(params, vector, draw=draw),
         lambda oracle: dict(oracle.layer_signals(params, draw=draw)),
     ):
-        _close(ask(chunked), ask(whole))
+        _close(ask(parted), ask(whole))
     assert set(task.rows) == {3, 4, 11}
-    _close(chunked.outcome()[0], whole.outcome()[0])
+    _close(parted.outcome()[0], whole.outcome()[0])
     if draw == 0:
-        _close(chunked.gradient, whole.gradient)
+        _close(parted.gradient, whole.gradient)
 
 
 def test_masks_go_with_their_rows() -> None:
@@ -79,17 +79,17 @@ def test_masks_go_with_their_rows() -> None:
         nn.functional.mse_loss,
         (numbers[:, :3], numbers[:, 3:]),
     ).to(torch.device("cpu"), torch.float64)
-    (whole, chunked), params = _oracles(task, 1, 4)
-    _close(chunked.grad(params), whole.grad(params))
+    (whole, parted), params = _oracles(task, 1, 4)
+    _close(parted.grad(params), whole.grad(params))
 
 
 @pytest.mark.parametrize("settings", [{"batch_size": 10}, {}])
-def test_trials_in_chunks_are_the_same_packed_and_alone(
+def test_trials_in_parts_are_the_same_packed_and_alone(
     train: Callable[..., Any], settings: dict[str, Any]
 ) -> None:
     arms = ({"lr": 0.05, "momentum": 0.0}, {"lr": 0.01, "momentum": 0.9})
     at_once = train(DigitsMLP(width=4), HeavyBall(), arms, steps=25, **settings)
-    chunked = train(DigitsMLP(width=4), HeavyBall(), arms, steps=25, accumulate=3, **settings)
+    parted = train(DigitsMLP(width=4), HeavyBall(), arms, steps=25, accumulate=3, **settings)
     alone = train(
         DigitsMLP(width=4),
         HeavyBall(),
@@ -101,8 +101,8 @@ def test_trials_in_chunks_are_the_same_packed_and_alone(
         **settings,
     )
     for member in (0, 1):
-        np.testing.assert_allclose(chunked.weights(member), at_once.weights(member), rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(chunked.metrics(member), at_once.metrics(member), rtol=1e-10)
+        np.testing.assert_allclose(parted.weights(member), at_once.weights(member), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(parted.metrics(member), at_once.metrics(member), rtol=1e-10)
     np.testing.assert_allclose(alone.weights(0), at_once.weights(1), rtol=1e-9, atol=1e-12)
 
 
@@ -111,9 +111,9 @@ def test_buffers_are_refused() -> None:
         _oracles(DigitsMLPBatchNorm(), 2)
 
 
-def test_more_chunks_than_rows_are_refused() -> None:
+def test_more_parts_than_rows_are_refused() -> None:
     (oracle,), params = _oracles(DigitsMLP(), 12)
-    with pytest.raises(UsageError, match=r"accumulate: got 12 chunks of a batch of 11; allowed: 1 \.\. 11"):
+    with pytest.raises(UsageError, match=r"accumulate: got 12 parts of a batch of 11; allowed: 1 \.\. 11"):
         oracle.value(params)
 
 
@@ -132,5 +132,5 @@ def test_a_grid_says_how_many_and_the_trials_are_the_same() -> None:
 def test_impossible_numbers_are_refused_at_plan_time() -> None:
     with pytest.raises(ConfigurationError, match=r"accumulate: got 0, allowed >= 1"):
         _planned(accumulate=0)
-    with pytest.raises(ConfigurationError, match=r"accumulate: got 9 chunks, allowed 1 \.\. 8"):
+    with pytest.raises(ConfigurationError, match=r"accumulate: got 9 parts, allowed 1 \.\. 8"):
         _planned(accumulate=9, values={"batch_size": 8})

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
-import numpy as np
 import pytest
 import torch
 from cifar_files import served_from, write_file, write_files
@@ -16,12 +15,12 @@ from torch.func import grad
 from torch.utils.flop_counter import FlopCounterMode
 
 from gradlaw.errors import ConfigurationError, DataError
-from gradlaw.probes import FullLoss
 from gradlaw.random import streams_of
-from gradlaw.rules import Adam
+from gradlaw.runner import run
 from gradlaw.task import Taps
 from gradlaw.tasks.cifar10 import TRAIN_FILES, cifar10_folder, read_cifar10
 from gradlaw.tasks.resnet import DEVIATION, MEAN, CIFAR10ResNet
+from gradlaw_analysis import open_store
 
 STREAMS, CPU = streams_of(7), torch.device("cpu")
 
@@ -184,21 +183,28 @@ def test_it_travels_without_its_data_and_finds_the_same(tmp_path: Path) -> None:
         cloudpickle.loads(sent)
 
 
-def test_a_small_one_learns_from_the_files_through_the_engine(train: Callable[..., Any]) -> None:
-    """Full batch, five chunks of eight images; what is held out has the same patterns."""
-    trained = train(
-        _small(width=4),
-        Adam(),
-        ({"lr": 0.01},),
-        steps=10,
-        log_every=10,
-        accumulate=5,
-        dtype="float32",
-        probes=(FullLoss(),),
-        compile="never",
-        width=1,
+SWEEP = """\
+name: small_resnet
+task: cifar10_resnet
+rule: adam
+values: {depth: 14, width: 4, train_rows: 40, test_rows: 12, lr: 0.01}
+steps: 30
+log_every: 2
+accumulate: 5
+probes: [full_loss]
+target: {metric: train_loss, value: 0.5}
+"""
+
+
+def test_a_small_one_learns_from_the_files_as_a_sweep(tmp_path: Path) -> None:
+    """Full batch in five parts of eight images, read where the train loss first hits a value."""
+    (tmp_path / "sweep.yaml").write_text(SWEEP, encoding="utf-8")
+    summary = run(tmp_path / "sweep.yaml", store=tmp_path / "store", launcher="inline", compile="never")
+    assert summary.states == {"reached_target": 1}
+    found = open_store(tmp_path / "store").sql(
+        "SELECT step, train_loss, test_accuracy FROM metrics ORDER BY step DESC LIMIT 2"
     )
-    losses, accuracy = trained.metrics(0, "train_loss"), trained.metrics(0, "test_accuracy")
-    assert trained.results[0].execution.mode == "eager"
-    assert losses[-1] < 0.5 * losses[0]
-    assert np.asarray(accuracy)[-1] > 0.5  # chance is 0.1
+    step, loss, accuracy = (list(found[name]) for name in ("step", "train_loss", "test_accuracy"))
+    assert 4 <= step[0] < 30
+    assert loss[0] <= 0.5 < loss[1]
+    assert accuracy[0] > 0.5  # chance is 0.1: what is held out has the same patterns

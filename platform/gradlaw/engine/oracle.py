@@ -2,8 +2,8 @@
 
 Everything is written for one trial and runs under ``torch.vmap``. Hessian-vector products are the
 vector-Jacobian product of the gradient: the Hessian is symmetric, and forward-over-reverse does not
-compile under vmap. A batch may be taken in chunks, one after the other, whose means are then averaged: the
-same numbers to rounding, in the memory of one chunk.
+compile under vmap. A batch may be taken in parts, one after the other, whose means are then averaged: the
+same numbers to rounding, in the memory of one part.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ class _Seen(NamedTuple):
     inputs: dict[str, Tensor]
 
 
-class Chunk(NamedTuple):
+class Part(NamedTuple):
     """A part of a batch and its share of the rows; all shares together are 1."""
 
     share: float
     drawn: Draw
 
 
-def chunks_of(drawn: Draw, count: int) -> list[Chunk]:
+def parts_of(drawn: Draw, count: int) -> list[Part]:
     """A draw cut into so many parts of equal size, or nearly so.
 
     Raises:
-        UsageError: There are fewer rows than chunks.
+        UsageError: There are fewer rows than parts.
     """
     if count == 1:
-        return [Chunk(1.0, drawn)]
+        return [Part(1.0, drawn)]
     num_rows = next(leaf.shape[0] for leaf in tree_leaves(drawn.batch) if isinstance(leaf, Tensor))
     if count > num_rows:
-        msg = f"accumulate: got {count} chunks of a batch of {num_rows}; allowed: 1 .. {num_rows}"
+        msg = f"accumulate: got {count} parts of a batch of {num_rows}; allowed: 1 .. {num_rows}"
         raise UsageError(msg)
     found = []
     for low, high in pairwise(num_rows * number // count for number in range(count + 1)):
         rows = slice(low, high)
         part = tree_map(lambda leaf, rows=rows: leaf[rows] if isinstance(leaf, Tensor) else leaf, drawn)
-        found.append(Chunk((high - low) / num_rows, part))
+        found.append(Part((high - low) / num_rows, part))
     return found
 
 
@@ -72,13 +72,13 @@ class TrialOracle:
         params: Parameters before the step: the step's own loss is taken there.
         buffers: Buffers before the step.
         draws: Batch and noise of a draw; 0 is the step's own.
-        accumulate: Number of chunks in which a batch is taken.
+        accumulate: Number of parts in which a batch is taken.
 
     Attributes:
         gradient: The first plain gradient taken of the step's batch at the parameters before the step.
 
     Raises:
-        UsageError: A batch in chunks of a task that has buffers: batch norm couples the samples of a batch.
+        UsageError: A batch in parts of a task that has buffers: batch norm couples the samples of a batch.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class TrialOracle:
         if accumulate > 1 and buffers:
             msg = (
                 f"accumulate: got {accumulate} for {task.name}, whose buffers ({', '.join(buffers)}) move "
-                "with each batch; allowed: 1, since a batch in chunks would be another loss"
+                "with each batch; allowed: 1, since a batch in parts would be another loss"
             )
             raise UsageError(msg)
         self._accumulate = accumulate
@@ -101,7 +101,7 @@ class TrialOracle:
         self._params = params
         self._buffers = buffers
         self._draws = draws
-        self._drawn: dict[int, list[Chunk]] = {}
+        self._drawn: dict[int, list[Part]] = {}
         self._loss: Tensor | None = None
         self.gradient: Params | None = None
         self._moved_buffers: Buffers | None = None
@@ -166,8 +166,8 @@ class TrialOracle:
 
         A perturbation of zeros is added to each layer's output; the loss's gradient by it is delta.
         """
-        chunks = self._chunks(draw)
-        found = [(share, *self._layer_deltas(params, drawn)) for share, drawn in chunks]
+        parts = self._parts(draw)
+        found = [(share, *self._layer_deltas(params, drawn)) for share, drawn in parts]
         loss = _sum([_times(share, seen.loss) for share, _, seen in found])
         self._note(params, draw, found[-1][2]._replace(loss=loss))
         return {
@@ -200,19 +200,19 @@ class TrialOracle:
         return loss
 
     def _averaged(self, draw: int, evaluated: Callable[[Draw], tuple[Any, _Seen]]) -> tuple[Any, _Seen]:
-        """The mean over the chunks of a draw, added up as they come: of the others no trace is left."""
+        """The mean over the parts of a draw, added up as they come: of the others no trace is left."""
         total, losses = None, []
-        for share, drawn in self._chunks(draw):
+        for share, drawn in self._parts(draw):
             found, seen = evaluated(drawn)
             found = tree_map(lambda leaf, share=share: _times(share, leaf), found)
             total = found if total is None else tree_map(torch.add, total, found)
             losses.append(_times(share, seen.loss))
         return total, seen._replace(loss=_sum(losses))
 
-    def _chunks(self, number: int) -> list[Chunk]:
+    def _parts(self, number: int) -> list[Part]:
         """A draw, made once; outside of any gradient, since what is made inside may not leave it."""
         if number not in self._drawn:
-            self._drawn[number] = chunks_of(self._draws(number), self._accumulate)
+            self._drawn[number] = parts_of(self._draws(number), self._accumulate)
         return self._drawn[number]
 
     def _evaluate(self, params: Params, drawn: Draw, taps: Taps) -> _Seen:

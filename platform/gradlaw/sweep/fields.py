@@ -17,6 +17,7 @@ SETTINGS = (
     Hyperparameter(name="question", default=""),
     Hyperparameter(name="seeds", default=1, low=1),
     Hyperparameter(name="log_every", default=1, low=1),
+    Hyperparameter(name="accumulate", default=1, low=1),
     Hyperparameter(name="pack_width", default=64, low=1),
     Hyperparameter(name="loss_bound", default=1e6, low=0.0, low_open=True),
     DTYPE,

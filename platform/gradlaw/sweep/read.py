@@ -27,7 +27,10 @@ from gradlaw.task import Task
 from gradlaw.tasks import TASKS
 
 MOST_TRIALS = 10_000_000
-_TRAINING = ("rule", "schedule", "steps", "log_every", "probes", "dtype", "loss_bound", "target", "halving")
+_TRAINING = (
+    *("rule", "schedule", "steps", "log_every", "accumulate"),
+    *("probes", "dtype", "loss_bound", "target", "halving"),
+)
 """Keys that a measurement has no use for: it trains nothing."""
 _PREFIX = re.compile(r"^grid \d+ \([^)]*\): ")
 

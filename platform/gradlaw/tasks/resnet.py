@@ -73,7 +73,7 @@ class CIFAR10ResNet(Task):
     """A residual network with group norm, 23,520,842 parameters at depth 50: mean cross-entropy in nats.
 
     The norm is over groups of an image's own channels. With batch norm, as in 1512.03385, the loss would be
-    no mean over samples: a batch taken in chunks would have another loss, and theories of the mean's gradient
+    no mean over samples: a batch taken in parts would have another loss, and theories of the mean's gradient
     would not be about it. There is no augmentation. The published test images are held out by every seed.
     Convolutions start normal with variance 2 / fan_out, scales at 1, shifts at 0, the last layer in
     U(-1/sqrt(fan_in), 1/sqrt(fan_in)). From a million parameters on, trials run one at a time: such a network
