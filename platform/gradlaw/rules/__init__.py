@@ -1,7 +1,8 @@
 """Rules that ship with the platform, a rule or a family to a file, and their registry.
 
 Weight decay is coupled L2 in sgd, heavy_ball, nesterov, adagrad, rmsprop, adam; decoupled in adamw, sign_sgd,
-signum, lion, muon; either, by the structural hyperparameter ``decoupled``, in amsgrad and nadam.
+signum, lion, muon; either, by the structural hyperparameter ``decoupled``, in amsgrad and nadam. A rule
+without memory has that of the rule it follows, nadam_memoryless the coupled one.
 """
 
 from __future__ import annotations
