@@ -1,0 +1,45 @@
+-- One row: one task, threshold and batch size (0: all rows) of AdamW at beta1 = .9, beta2 from .9 on: the mean over
+-- seeds of the slope of the log one-norm in lr (c_n(beta1) - c_n(beta2)), its 95% half-width, and B_simple, the ratio
+-- of the means of tr Sigma and |G|^2 over the rows from half the crossing's step to 3/2 of it (none where not measured).
+WITH crossed AS (
+    SELECT
+        t.trial_id,
+        split_part(t.task, '@', 1) AS task,
+        t.seed,
+        t.batch_size,
+        m.threshold,
+        m.step,
+        ln(m.grad_l1) AS y,
+        t.lr * (
+            t.beta1 / (1 - t.beta1) - m.step * pow(t.beta1, m.step) / (1 - pow(t.beta1, m.step))
+            - t.beta2 / (1 - t.beta2) + m.step * pow(t.beta2, m.step) / (1 - pow(t.beta2, m.step))
+        ) AS x
+    FROM trials AS t
+    JOIN matched_loss AS m USING (trial_id)
+    WHERE t.rule LIKE 'adamw@%' AND t.beta1 = 0.9 AND t.beta2 BETWEEN 0.9 AND 0.999 AND m.step > 0
+),
+slopes AS (
+    SELECT task, threshold, batch_size, seed, regr_slope(y, x) AS slope
+    FROM crossed
+    GROUP BY task, threshold, batch_size, seed
+    HAVING count(DISTINCT x) > 1
+),
+scales AS (
+    SELECT c.task, c.threshold, c.batch_size, sum(r.noise_trace) / sum(r.noise_grad_squared) AS simple
+    FROM crossed AS c
+    JOIN metrics AS r ON r.trial_id = c.trial_id AND r.step BETWEEN c.step / 2 AND 3 * c.step / 2
+    WHERE c.batch_size > 0
+    GROUP BY c.task, c.threshold, c.batch_size
+)
+SELECT
+    s.task,
+    s.threshold,
+    s.batch_size,
+    count(*) AS num_seeds,
+    avg(s.slope) AS slope,
+    1.96 * coalesce(stddev(s.slope), 0) / sqrt(count(*)) AS half,
+    any_value(z.simple) AS simple
+FROM slopes AS s
+LEFT JOIN scales AS z USING (task, threshold, batch_size)
+GROUP BY s.task, s.threshold, s.batch_size
+ORDER BY s.task, s.threshold DESC, s.batch_size
