@@ -1,4 +1,4 @@
--- One row: one seed, task and shape of the lr; log of the held-out loss at the end, at the peak that is best for
+-- One row: one seed and shape of the lr on $task; log of the held-out loss at the end, at the peak that is best for
 -- the other seeds (mean log loss). Left out where that peak is the lowest or the highest of the grid.
 WITH finals AS (
     SELECT trial_id, arg_max(test_loss, step)::DOUBLE AS final FROM metrics GROUP BY trial_id
@@ -37,6 +37,6 @@ best AS (
     FROM others
     GROUP BY ALL
 )
-SELECT seed, task AS part, shape AS arm, value
+SELECT seed, shape AS arm, value
 FROM best
-WHERE lr > (SELECT min(lr) FROM runs) AND lr < (SELECT max(lr) FROM runs)
+WHERE task = $task AND lr > (SELECT min(lr) FROM runs) AND lr < (SELECT max(lr) FROM runs)

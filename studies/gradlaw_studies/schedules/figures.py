@@ -184,7 +184,11 @@ FIGURES = (
         "over seeds; diverged ones count as a loss of a million and lie above the panel).",
         sql="figure_decays.sql",
         draw=draw_decays,
-        claims=("cosine_beats_constant", "step_beats_constant", "inverse_time_beats_constant"),
+        claims=tuple(
+            f"{shape}_beats_constant_{where}"
+            for where in ("convex", "network")
+            for shape in ("cosine", "step", "inverse_time")
+        ),
     ),
     Figure(
         name="scaling_rules",
