@@ -20,6 +20,8 @@ Point = Literal[
     "between_files",
     "before_commit",
     "after_commit",
+    "before_round",
+    "after_round",
     "compaction_before_manifest",
     "compaction_after_manifest",
     "compaction_between_deletes",

@@ -18,6 +18,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 from gradlaw.errors import StoreError, UnknownNameError
 from gradlaw.hyperparameter import Scalar
 from gradlaw.store import paths
+from gradlaw.store.faults import reach
 from gradlaw.store.files import LocalFiles
 from gradlaw.store.parquet import ROW_GROUP_ROWS, read_bytes, to_bytes
 from gradlaw.store.resolve import SetAside
@@ -115,7 +116,10 @@ def write_round(files: LocalFiles, plan_id: str, number: int, trials: Iterable[P
     created_at = datetime.now(UTC).isoformat()
     document = {"plan_id": plan_id, "number": number, "created_at": created_at}
     key = paths.plan_round(plan_id, number)
-    return files.create(key, to_bytes(_table(plan_id, trials), round=document))
+    reach("before_round")
+    created = files.create(key, to_bytes(_table(plan_id, trials), round=document))
+    reach("after_round")
+    return created
 
 
 def close_plan(files: LocalFiles, plan_id: str) -> None:
