@@ -91,7 +91,7 @@ def draw_outside(rows: pd.DataFrame) -> Canvas:
             ax = axes[row, column]
             part = rows[(rows["task"] == task) & (rows["corrected"] == corrected)]
             for key, group in part.groupby(["beta1", "beta2", "eps", "horizon"], sort=True):
-                beta1, beta2, eps, horizon = map(float, key)
+                beta1, beta2, eps, horizon = (float(str(value)) for value in key)
                 far = horizon >= LONG_HORIZON
                 ax.plot(
                     group["lr"],
@@ -115,7 +115,7 @@ def draw_limit(rows: pd.DataFrame) -> Canvas:
     """Relative difference of AdamW's and Lion's corrections against steps, a line a pair of betas."""
     canvas, ax = plt.subplots(figsize=(5.6, 3.6))
     for key, group in rows.groupby(["beta1", "beta2"], sort=True):
-        beta1, beta2 = map(float, key)
+        beta1, beta2 = (float(str(value)) for value in key)
         style = "o-" if beta1 == beta2 else "s--"
         ax.plot(group["n"], group["difference"], style, markersize=4, label=f"{beta1:g}, {beta2:g}")
     ax.set(xscale="log", yscale="log", xlabel="steps n", ylabel="largest difference / AdamW's largest")

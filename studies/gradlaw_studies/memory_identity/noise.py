@@ -1,8 +1,8 @@
 """What mini-batch noise adds to heavy ball's correction, on least squares over real digits.
 
 Heavy ball is theta_{n+1} = theta_n - h sum_k b^k g_{n-k}(theta_{n-k}), g_s the gradient on batch s. Its
-memoryless twin is theta <- theta - h (sum_k b^k g_{n-k}(theta) + h M_n(theta)): the past batches, seen from where
-it stands. M_n multiplies Hessians of past batches by their gradients. Averaged over independent batches,
+memoryless twin is theta <- theta - h (sum_k b^k g_{n-k}(theta) + h M_n(theta)): the past batches, seen from
+where it stands. M_n multiplies Hessians of past batches by their gradients. Averaged over independent ones,
 
     E M_n = u_n H grad L + w_n (1/2) grad E ||g_batch - grad L||^2,
     u_n = sum_{k=1..n} b^k sum_{s=n-k..n-1} (1 - b^{s+1}) / (1 - b)  ->  b / (1 - b)^3,
@@ -52,7 +52,8 @@ class LeastSquares(NamedTuple):
 
     def gradient(self, theta: Floats) -> Floats:
         """Of the whole set; theta of shape [..., features]."""
-        return theta @ self.hessian - self.y @ self.x / len(self.x)
+        found: Floats = theta @ self.hessian - self.y @ self.x / len(self.x)
+        return found
 
     def half_noise_gradient(self, theta: Floats, batch_size: int) -> Floats:
         """(1/2) grad E ||g_batch - grad L||^2 of batches with replacement; shape as ``theta``.
@@ -62,7 +63,8 @@ class LeastSquares(NamedTuple):
         """
         weighted = self.x * (self.x**2).sum(axis=1, keepdims=True)
         single = theta @ (self.x.T @ weighted / len(self.x)) - self.y @ weighted / len(self.x)
-        return (single - self.gradient(theta) @ self.hessian) / batch_size
+        found: Floats = (single - self.gradient(theta) @ self.hessian) / batch_size
+        return found
 
 
 @cache
