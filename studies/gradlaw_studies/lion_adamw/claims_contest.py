@@ -30,8 +30,9 @@ BOX = AllBelow(bound=1.0 + 2 * LEFT)
 """Beyond what is left, the same again for float32: a rounding error of 6e-8 a step, forgotten at the rate
 lr * weight_decay, comes to 6e-6 at the smallest."""
 
-DECAYED: dict[str, Scalar] = {"part": "decayed", "nominal": 1.0}
-FREE: dict[str, Scalar] = {"part": "free", "nominal": 10.0}
+DECAYED: dict[str, Scalar] = {"rule": "lion", "part": "decayed", "nominal": 1.0}
+FREE: dict[str, Scalar] = {"rule": "lion", "part": "free", "nominal": 10.0}
+ADAMW: dict[str, Scalar] = {**DECAYED, "rule": "adamw"}
 
 
 def _below(first: str, second: str, *, target: float, sd: float) -> PairedDifference:
@@ -148,6 +149,13 @@ CONTEST_CLAIMS = (
                 "refuted",
                 BOX,
                 FREE,
+            ),
+            _box(
+                "adamw_leaves_it",
+                "AdamW with the same lr and weight decays must leave the box, its steps being longer.",
+                "refuted",
+                BOX,
+                ADAMW,
             ),
         ),
     ),

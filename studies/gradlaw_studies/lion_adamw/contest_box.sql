@@ -1,4 +1,4 @@
--- One row: one run of Lion; value: weight_decay * max |theta| at its end, 1 at the face of the box. $part: 'decayed',
+-- One row: one run of $rule; value: weight_decay * max |theta| at its end, 1 at the face of the box. $part: 'decayed',
 -- runs with weight decay; 'free', runs without, against the box of a weight decay of $nominal.
 WITH ends AS (
     SELECT trial_id, arg_max(parameter_max, step) AS parameter_max FROM metrics GROUP BY trial_id
@@ -6,6 +6,6 @@ WITH ends AS (
 SELECT t.seed, (e.parameter_max * CASE $part WHEN 'free' THEN $nominal ELSE t.weight_decay END)::DOUBLE AS value
 FROM trials AS t
 JOIN ends AS e USING (trial_id)
-WHERE t.rule LIKE 'lion@%'
+WHERE t.rule LIKE $rule || '@%'
     AND e.parameter_max IS NOT NULL
     AND CASE $part WHEN 'free' THEN t.weight_decay = 0 WHEN 'decayed' THEN t.weight_decay > 0 END

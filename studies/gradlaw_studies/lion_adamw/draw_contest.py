@@ -182,6 +182,7 @@ def draw_box(rows: pd.DataFrame) -> Canvas:
         ax.axhline(1.0, color="0.3", linestyle="--", linewidth=1.0)
         ax.set(title=rule, xlabel="lr * weight_decay * step", yscale="log")
         ax.set_xscale("symlog", linthresh=0.1)
+        ax.set_xlim(left=0.0)
         ax.minorticks_off()
         _plain_ticks(ax)
     axes[0, 0].set_ylabel("weight_decay * max |theta|")
@@ -245,9 +246,9 @@ CONTEST_FIGURES = (
     ),
     Figure(
         name="lion_box",
-        caption="Largest parameter in units of 1 / weight_decay, the largest over seeds, with constant "
-        "lr. Lion's are drawn into the box and stay there, whatever the gradients; AdamW has no such "
-        "bound, since its step may exceed lr in size, and is drawn to about the same box.",
+        caption="Largest parameter in units of 1 / weight_decay, the largest over seeds, with constant lr. "
+        "Lion's come into the box and stay there, whatever the gradients; AdamW has no such bound, since "
+        "its step may be longer than lr.",
         sql="figure_contest_box.sql",
         draw=draw_box,
         claims=("lion_in_its_box", "lion_enters_its_box"),

@@ -157,12 +157,14 @@ def test_tuning_lists_configurations_with_how_they_ended(tables):
 
 
 def test_the_box_in_units_of_its_half_width(tables):
-    decayed = ask(tables, "contest_box.sql", part="decayed", nominal=1.0)
+    decayed = ask(tables, "contest_box.sql", rule="lion", part="decayed", nominal=1.0)
     # l1, l2, t1 at decay 0.5; t2 ended at its start; m1, n1 at 2; n2 at 1; b1 at 10 and b2 at 4
     expected = [0.45, 0.35, 0.45, 0.1, 0.98, 0.98, 0.6, 1.2, 0.96]
     assert sorted(decayed["value"]) == pytest.approx(sorted(expected), rel=1e-6)
-    free = ask(tables, "contest_box.sql", part="free", nominal=10.0)
+    free = ask(tables, "contest_box.sql", rule="lion", part="free", nominal=10.0)
     assert sorted(free["value"]) == pytest.approx([2.2, 3.0], rel=1e-6)  # u1 and b3
+    adamw = ask(tables, "contest_box.sql", rule="adamw", part="decayed", nominal=1.0)
+    assert max(adamw["value"]) == pytest.approx(1.5)  # b4; m2 stands at 0.98
 
 
 def gate(tables, left):
