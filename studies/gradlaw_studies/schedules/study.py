@@ -38,19 +38,19 @@ SMOKE = Preset(
 )
 
 DEMO = Preset(
-    doc="warm-up of 0 to 64 steps, five decays, factors of 2 to 8, twelve seeds: minutes on two cores",
+    doc="warm-up of 0 to 64 steps, five shapes, factors of 2 to 8, eight seeds: minutes on two cores",
     grids=(
         *edges(
             (0, 1, 2, 4, 8, 16, 32, 64),
             beta2=0.98,
-            hold=192,
+            hold=128,
             edge=Edge(low=0.25, high=16.0, halvings=6, fails=BEYOND_CHANCE),
         ),
         *paths((0, 64, 256), beta2=0.98, after=32, log_every=8),
         *decays(peaks=octaves(-4, 2), steps=800, batch_size=16),
-        *scalings(factors=(2, 4, 8), batch_size=4, examples=6400, sgd_lr=0.05, adam=ADAM, rows=20),
+        *scalings(factors=(2, 4, 8), batch_size=4, examples=3200, sgd_lr=0.05, adam=ADAM, rows=20),
     ),
-    seeds=12,
+    seeds=8,
 )
 
 PAPER = Preset(
