@@ -16,6 +16,7 @@ from typing import Literal
 from gradlaw.claim import Claim, Control, Gate, Mean, PairedDifference, Scalar, Slope, Trend
 from gradlaw_studies.lion_adamw.law import LARGEST, MEMORIES, RISING
 from gradlaw_studies.lion_adamw.settings import BATCHES, SETTINGS, Setting
+from gradlaw_studies.lion_adamw.settings import SOURCE as PAPER
 
 Expected = Literal["supported", "refuted"]
 
@@ -92,7 +93,7 @@ def _controls(setting: Setting, test: Slope, *, found: str, refuted: str) -> tup
 
 def _regressions(setting: Setting) -> tuple[Claim, ...]:
     """The one-norm and the accuracy against the coefficient, and the trend in beta2."""
-    task = setting.task
+    task, low = setting.task, f"{setting.beta1:g}".lstrip("0")
     one_norm = Claim(
         name=f"one_norm_{task}",
         statement="At matched loss, beta2 >= beta1, the gradient's log one-norm falls in the coefficient.",
@@ -114,7 +115,9 @@ def _regressions(setting: Setting) -> tuple[Claim, ...]:
         ),
         Claim(
             name=f"trend_{task}",
-            statement="At beta1 = .9 the gradient's one-norm at matched loss rises with beta2 from .9 on.",
+            statement=(
+                f"At beta1 = {low} the gradient's one-norm at matched loss rises with beta2 from {low} on."
+            ),
             source=SOURCE,
             sql="memory_trend.sql",
             parameters={**_trend(setting), "source": "measured"},
@@ -156,7 +159,7 @@ def _regressions(setting: Setting) -> tuple[Claim, ...]:
 
 
 def _trend(setting: Setting) -> dict[str, Scalar]:
-    return {"task": setting.task, "threshold": setting.decisive, "beta1": 0.9}
+    return {"task": setting.task, "threshold": setting.decisive, "beta1": setting.beta1}
 
 
 def _noise(setting: Setting) -> tuple[Claim, ...]:
@@ -250,4 +253,7 @@ def _mediation(setting: Setting, name: str, test: PairedDifference, quantity: st
     )
 
 
-MEMORY_CLAIMS = tuple(claim for setting in SETTINGS.values() for claim in memory_claims(setting))
+MEMORY_CLAIMS = (
+    *(claim for setting in SETTINGS.values() for claim in memory_claims(setting)),
+    *(claim for claim in _regressions(PAPER) if not claim.name.startswith("lion")),
+)

@@ -12,9 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from gradlaw.figure import Figure
-from gradlaw_studies.lion_adamw.settings import SETTINGS
+from gradlaw_studies.lion_adamw.settings import SETTINGS, SOURCE
 
-ASKED = ",".join(f"{item.task} {value!r}" for item in SETTINGS.values() for value in item.thresholds)
+ASKED = ",".join(
+    f"{item.task} {value!r}" for item in (*SETTINGS.values(), SOURCE) for value in item.thresholds
+)
 MARKERS = ("o", "s", "^", "D", "v")
 
 

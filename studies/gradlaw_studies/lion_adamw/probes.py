@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,6 +21,9 @@ from gradlaw.random import streams_of
 from gradlaw.table import Table
 from gradlaw.task import Batch, Params, Taps, Task
 from gradlaw_studies.lion_adamw.tables import MATCHED_LOSS
+
+ROWS_AT_ONCE = 1_000
+"""Training rows of one pass: more are taken in parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +86,9 @@ class MatchedLoss(TableProbe):
     def rows(self, snapshot: Snapshot) -> Mapping[str, Columns]:
         """One row."""
         assert snapshot.crossing is not None
-        train, test = _whole_sets(snapshot)
-        product, gradient = _curvature(snapshot, train)
-        flat = flatten(gradient)
+        assert snapshot.split is not None
+        product, flat = _curvature(snapshot, snapshot.split.train)
+        test = _set(snapshot, snapshot.split.test)
         streams = streams_of(snapshot.seed, device=flat.device).at(part=snapshot.step)
         direction = streams.normal("noise", (flat.shape[0],), flat.dtype)
         out = snapshot.task.loss(snapshot.params, snapshot.buffers, test, None, Taps(train=False))
@@ -105,20 +109,42 @@ class MatchedLoss(TableProbe):
         }
 
 
-def _whole_sets(snapshot: Snapshot) -> tuple[Batch, Batch]:
-    """All training rows and all held-out rows."""
-    split = snapshot.split
-    assert split is not None
-    streams = streams_of(snapshot.seed, device=split.train.device)
-    return snapshot.task.batch(split.train, streams), snapshot.task.batch(split.test, streams)
+def _set(snapshot: Snapshot, rows: Tensor) -> Batch:
+    """Rows of the data as a batch, as they are evaluated."""
+    return snapshot.task.batch(rows, streams_of(snapshot.seed, device=rows.device))
 
 
-def _curvature(snapshot: Snapshot, batch: Batch) -> tuple[Callable[[Tensor], Tensor], Params]:
-    """The Hessian times a vector of all parameters, and the gradient, which is taken once."""
+Pull = Callable[[Params], tuple[Params]]
 
-    def loss(params: Params) -> Tensor:
-        return snapshot.task.loss(params, snapshot.buffers, batch, None, Taps(train=False)).loss
 
-    pulled = vjp(grad(loss), snapshot.params)
-    gradient, pull = cast("tuple[Params, Callable[[Params], tuple[Params]]]", pulled)
-    return lambda vector: flatten(pull(unflatten(vector, snapshot.params))[0]), gradient
+def _curvature(snapshot: Snapshot, rows: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """The Hessian of the mean loss over rows times a vector of all parameters, and the gradient; both flat.
+
+    Sums over parts of the rows. Of a single part the gradient is taken once, and a product is one pass back
+    through it; of several none is kept, so that memory holds one part at a time.
+    """
+    parts = torch.split(rows, ROWS_AT_ONCE)
+
+    def pulled(part: Tensor) -> tuple[Params, Pull]:
+        batch = _set(snapshot, part)
+
+        def loss(params: Params) -> Tensor:
+            value = snapshot.task.loss(params, snapshot.buffers, batch, None, Taps(train=False)).loss
+            return value * (len(part) / len(rows))
+
+        return cast("tuple[Params, Pull]", vjp(grad(loss), snapshot.params))
+
+    def product(vector: Tensor) -> Tensor:
+        like = unflatten(vector, snapshot.params)
+        return _sum(flatten(pull(like)[0]) for _, pull in passes())
+
+    held = [pulled(part) for part in parts[:1]] if len(parts) == 1 else None
+
+    def passes() -> Iterable[tuple[Params, Pull]]:
+        return held or (pulled(part) for part in parts)
+
+    return product, _sum(flatten(gradient) for gradient, _ in passes())
+
+
+def _sum(tensors: Iterable[Tensor]) -> Tensor:
+    return functools.reduce(torch.add, tensors)

@@ -50,6 +50,8 @@ class Setting:
         decisive: The one that claims about all rows at once read.
         early: The one that claims about mini-batches, twins and penalties read: mini-batches come no further.
         num_train: Training rows.
+        beta1: Of the trend in beta2.
+        eps, weight_decay: Of AdamW at full batch; eps of the perturbed one-norm too.
     """
 
     task: str
@@ -60,6 +62,9 @@ class Setting:
     decisive: float
     early: float
     num_train: int
+    beta1: float = 0.9
+    eps: float = EPS
+    weight_decay: float = 0.0
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -97,3 +102,21 @@ SETTINGS: Mapping[str, Setting] = {
         ),
     )
 }
+
+SOURCE = Setting(
+    task="cifar10_resnet",
+    values={"depth": 50},
+    lr=10**-3.5,
+    steps=6000,
+    thresholds=(0.05,),
+    decisive=0.05,
+    early=0.05,
+    num_train=50_000,
+    beta1=0.99,
+    eps=1e-6,
+    weight_decay=0.005,
+)
+"""ResNet-50 on CIFAR-10, full batch: 2502.02132, section 6; its number of steps is not stated."""
+
+SOURCE_BETAS = tuple((0.99, beta2) for beta2 in (0.99, 0.997, 0.999, 0.9999, 0.9, 0.97))
+SOURCE_LION = (0.9, 0.99)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from gradlaw.ending import Target
 from gradlaw.hyperparameter import Scalar
 from gradlaw.probes.losses import FullLoss
 from gradlaw.probes.noise_scale import NoiseScale
@@ -16,22 +17,27 @@ from gradlaw.task import Task
 from gradlaw.tasks.digits import DigitsMLP
 from gradlaw.tasks.digits_conv import DigitsConv
 from gradlaw.tasks.modular_addition import ModularAddition
+from gradlaw.tasks.resnet import CIFAR10ResNet
 from gradlaw_studies.lion_adamw.contest import CONTEST_PRESETS, SMOKE_GRIDS, SMOKE_SEARCHES
 from gradlaw_studies.lion_adamw.probes import MatchedLoss
 from gradlaw_studies.lion_adamw.settings import (
     BATCH_BETAS,
     BATCHES,
     BETAS,
-    EPS,
     LION_BETAS,
     PENALTY,
     SETTINGS,
+    SOURCE,
+    SOURCE_BETAS,
+    SOURCE_LION,
     TWIN_BETAS,
     TWIN_EPS,
     Setting,
 )
 
-TASKS: Mapping[str, type[Task]] = {task.name: task for task in (DigitsMLP, ModularAddition, DigitsConv)}
+TASKS: Mapping[str, type[Task]] = {
+    task.name: task for task in (DigitsMLP, ModularAddition, DigitsConv, CIFAR10ResNet)
+}
 
 Point = dict[str, Scalar]
 
@@ -47,20 +53,24 @@ def full_batch(setting: Setting, lrs: Sequence[float], betas: Sequence[tuple[flo
         task=TASKS[setting.task],
         rule=AdamW,
         points=tuple(points),
-        values={**setting.values, "eps_inside": True, "eps": EPS, "weight_decay": 0.0},
+        values={
+            **setting.values,
+            "eps_inside": True,
+            "eps": setting.eps,
+            "weight_decay": setting.weight_decay,
+        },
         log_every=2,
-        probes=(FullLoss(), MatchedLoss(thresholds=setting.thresholds, eps=EPS)),
+        probes=(FullLoss(), MatchedLoss(thresholds=setting.thresholds, eps=setting.eps)),
         pack_width=48,
     )
 
 
-def lion(setting: Setting) -> Grid:
+def lion(setting: Setting, betas: Sequence[tuple[float, float]] = LION_BETAS) -> Grid:
     """Lion's own grid: beta2 from beta1 on."""
     points: list[Point] = [
-        {"lr": setting.lr, "beta1": beta1, "beta2": beta2, "steps": setting.steps}
-        for beta1, beta2 in LION_BETAS
+        {"lr": setting.lr, "beta1": beta1, "beta2": beta2, "steps": setting.steps} for beta1, beta2 in betas
     ]
-    values = {**setting.values, "weight_decay": 0.0}
+    values = {**setting.values, "weight_decay": setting.weight_decay}
     return replace(full_batch(setting, (), ()), rule=Lion, points=tuple(points), values=values)
 
 
@@ -110,6 +120,13 @@ def whole(setting: Setting, lrs: Sequence[float] = ()) -> tuple[Grid, ...]:
     return (*grids, twins(setting), penalties(setting))
 
 
+def source() -> tuple[Grid, ...]:
+    """The source's setting: the full batch in 50 parts, each trial until the threshold."""
+    target = Target(metric="train_loss", value=SOURCE.decisive)
+    grids = (full_batch(SOURCE, (SOURCE.lr,), SOURCE_BETAS), lion(SOURCE, (SOURCE_LION,)))
+    return tuple(replace(grid, target=target, accumulate=50, pack_width=8) for grid in grids)
+
+
 DIGITS, ADDITION, CONV = (SETTINGS[name] for name in ("digits_mlp", "modular_addition", "digits_conv"))
 
 SMOKE = Preset(
@@ -132,10 +149,15 @@ MEMORY = Preset(
     grids=tuple(grid for item in (DIGITS, ADDITION, CONV) for grid in whole(item, (item.lr, item.lr / 2))),
     seeds=24,
 )
+PAPER = Preset(
+    doc="ResNet-50 on CIFAR-10 at full batch, AdamW at six beta2 and Lion, 16 seeds: about 1,100 A100-hours",
+    grids=source(),
+    seeds=16,
+)
 
 STUDY = Study(
     name="lion_adamw",
     question="Does AdamW's memory anti-regularise, Lion's not, and which of them is better when tuned?",
     source="Cattaneo and Shigida, arXiv 2502.02132; 2602.01642; Chen et al., arXiv 2302.06675",
-    presets={"smoke": SMOKE, "demo": DEMO, "memory": MEMORY, **CONTEST_PRESETS},
+    presets={"smoke": SMOKE, "demo": DEMO, "memory": MEMORY, "paper": PAPER, **CONTEST_PRESETS},
 )

@@ -18,6 +18,7 @@ from gradlaw.rules.adam import AdamW
 from gradlaw.study import Grid
 from gradlaw.tasks.digits import DigitsMLP
 from gradlaw.tasks.modular_addition import ModularAddition
+from gradlaw_studies.lion_adamw import probes
 from gradlaw_studies.lion_adamw.probes import MatchedLoss
 
 EPS = 1e-4
@@ -80,8 +81,8 @@ def test_held_out_scores_are_those_of_the_held_out_rows(measured):
 
 def test_a_grid_measures_each_threshold_once_at_the_first_logged_loss_below_it():
     values = {"width": 4, "test_share": 0.5, "lr": (0.003, 0.03), "eps_inside": True, "eps": EPS}
-    probes = (FullLoss(), MatchedLoss(thresholds=(2.2, 1.8, 1e-9), eps=EPS, num_iterations=1))
-    grid = Grid(task=DigitsMLP, rule=AdamW, values=values, steps=40, log_every=3, probes=probes)
+    measured_by = (FullLoss(), MatchedLoss(thresholds=(2.2, 1.8, 1e-9), eps=EPS, num_iterations=1))
+    grid = Grid(task=DigitsMLP, rule=AdamW, values=values, steps=40, log_every=3, probes=measured_by)
     (pack,), _ = expand("study", (grid,), (0,))
     recorder = MemoryRecorder()
     for _ in run_pack(pack, recorder, compile="never"):
@@ -122,3 +123,12 @@ def test_what_a_probe_draws_is_a_pure_function_of_seed_and_step(measured):
     snapshot, row = measured
     (again,) = MatchedLoss(thresholds=(2.5,), eps=EPS, num_iterations=60).rows(snapshot).values()
     assert all(np.array_equal(values, [row[name]]) for name, values in again.items())
+
+
+def test_rows_taken_in_parts_give_the_same(measured, monkeypatch):
+    """As of networks whose training rows do not fit in memory at once; parts of unequal length."""
+    snapshot, row = measured
+    monkeypatch.setattr(probes, "ROWS_AT_ONCE", 200)
+    (again,) = MatchedLoss(thresholds=(2.5,), eps=EPS, num_iterations=60).rows(snapshot).values()
+    assert len(snapshot.split.train) % 200
+    assert {name: values[0] for name, values in again.items()} == pytest.approx(row, rel=1e-9)
