@@ -14,7 +14,7 @@ NOISY = Gate(
     statement="Training ended soundly, on batches smaller than the noise scale: noise dominates.",
     sql="scaling_gate.sql",
 )
-CLOSER = PairedDifference(arms=("theory", "other"), margin=0.05, direction="less", sd=0.05, num_parts=2)
+CLOSER = PairedDifference(arms=("theory", "other"), margin=0.05, direction="less", sd=0.03, num_parts=2)
 ONE = replace(CLOSER, num_parts=1)
 
 
@@ -73,7 +73,7 @@ SCALINGS = (
         source="Malladi et al. 2205.10287, definition 5, against scaling the lr alone",
         sql="scaling_distance.sql",
         parameters=_asked("adam", "root with betas", "root"),
-        test=replace(ONE, margin=0.01, sd=0.01),
+        test=replace(ONE, margin=0.01, sd=0.008),
         family="scaling",
         gate=NOISY,
         controls=_controls("adam"),
