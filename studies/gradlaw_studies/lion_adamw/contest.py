@@ -81,9 +81,9 @@ CONTENDERS: Mapping[str, Contender] = {
 DIGITS = Grid(
     task=DigitsMLP,
     schedule=CosineDecay,
-    values={"test_share": 0.5, "width": 32, "batch_size": 64},
+    values={"test_share": 0.5, "width": 16, "batch_size": 64},
     steps=300,
-    log_every=30,
+    log_every=100,
     probes=(FullLoss(), ParameterMax()),
     pack_width=32,
 )
@@ -94,7 +94,7 @@ ADDITION = Grid(
     schedule=LinearWarmup,
     values={"modulus": 17, "width": 68, "train_share": 0.7, "batch_size": 0},
     steps=600,
-    log_every=5,
+    log_every=10,
     probes=(FullLoss(), ParameterMax()),
     pack_width=32,
     target=Target(metric="test_accuracy", value=ADDED, direction="above"),
