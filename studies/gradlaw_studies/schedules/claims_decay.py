@@ -1,9 +1,9 @@
 """The claims about decays: each shape at its own best peak, chosen for a seed by the others.
 
 Held-out loss at the end, in logarithms. On a strongly convex loss a constant lr ends in a floor of noise, and
-most of the loss is what no training removes, so that differences are about a percent; the network is far from
-fitting its rows. No margin: a shape is better or it is worse. Sds are those of three exploratory seeds, rounded
-up.
+most of the loss is what no training removes, so that differences are about a percent; the network is far
+from fitting its rows. No margin: a shape is better or it is worse. Sds are those of three exploratory seeds,
+rounded up.
 """
 
 from __future__ import annotations
