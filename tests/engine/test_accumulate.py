@@ -106,6 +106,24 @@ def test_trials_in_parts_are_the_same_packed_and_alone(
     np.testing.assert_allclose(alone.weights(0), at_once.weights(1), rtol=1e-9, atol=1e-12)
 
 
+def test_a_batch_in_parts_is_compiled_only_where_asked_for(
+    train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WARM_S", "COLD_S", "_HELD_S", "FEW_CALLS"):
+        monkeypatch.setattr(f"gradlaw.engine.choice.{name}", 0)
+
+    def refuse(*_: object) -> None:
+        msg = "compiled"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr("gradlaw.engine.choice.Choice._compiled", refuse)
+    arms = ({"lr": 0.1}, {"lr": 0.2})
+    with pytest.warns(UserWarning, match="compiled"):
+        train(DigitsMLP(width=4), arms=arms, steps=2)
+    execution = train(DigitsMLP(width=4), arms=arms, steps=2, accumulate=2).results[0].execution
+    assert (execution.mode, execution.reason) == ("eager", "batches are taken in parts")
+
+
 def test_buffers_are_refused() -> None:
     with pytest.raises(UsageError, match=r"accumulate: got 2 for digits_mlp_batchnorm.*running_mean"):
         _oracles(DigitsMLPBatchNorm(), 2)

@@ -93,6 +93,9 @@ class Choice:
         eager_width = self._fitting(WIDTH if torch.device(self.device).type == "cpu" else len(self.members))
         if self.compile == "never":
             return self._machine("eager", eager_width)
+        if self.compile == "auto" and self.program.training.accumulate > 1:
+            # as many times as large a program: minutes to compile, for steps that are work more than calls
+            return self._machine("eager", eager_width, "batches are taken in parts")
         return self._compiled_if_it_pays(eager_width)
 
     def _compiled_if_it_pays(self, eager_width: int) -> Machine:

@@ -209,6 +209,8 @@ class _Measured:
         """As a run would decide: eager where little is left, else as noted, or unknown but less."""
         if compile == "never" or self._functions.mode != "eager" or missing_compiler(self._device):
             return cost
+        if compile == "auto" and self._training.accumulate > 1:
+            return cost
         steps, num_members = self._training.steps, len(self._members)
         num_calls = steps * -(-num_members // cost.width)
         total_s = alike * steps * num_members * cost.step_s / cost.width if num_calls >= FEW_CALLS else 0.0
