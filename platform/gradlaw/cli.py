@@ -23,6 +23,8 @@ app = typer.Typer(
     invoke_without_command=True,
     pretty_exceptions_enable=False,
 )
+search_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(search_app, name="search", help="What the searches of a study asked for.")
 notes = Console(stderr=True, highlight=False)
 
 DEFAULT_STORE = Path("results")
@@ -234,6 +236,27 @@ def fetch(
 
     folder, fetched = fetch_archive(archive_of(name), to)
     _say(f"{'fetched to' if fetched else 'already in'} {folder}")
+
+
+@search_app.command("export")
+def search_export(
+    study: Annotated[str, typer.Argument(help="Name of a study, or the path of its folder.")],
+    out: Annotated[Path, typer.Option(help="The journal's file; what it held is replaced.")],
+    preset: Annotated[str | None, typer.Option(help="Which of its presets; demo, if none.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="As it was run with.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="As it was run with.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    explore: Annotated[bool, typer.Option(help="As it was run with.")] = False,
+) -> None:
+    """Write a plan's searches, as far as they are, as an Optuna journal: optuna-dashboard shows it."""
+    from gradlaw.adaptive.export import export_journal
+    from gradlaw.planned import plan_study
+    from gradlaw.store.store import Store
+
+    settings = parse_settings(set_ or [])
+    planned = plan_study(study, preset=preset, overrides=settings, seeds=seeds, explore=explore)
+    number = export_journal(planned, Store.open(store), out)
+    _say(f"{planned.plan.plan_id}: {number} configurations in {out}")
 
 
 def main() -> None:

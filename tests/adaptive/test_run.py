@@ -14,11 +14,13 @@ import pytest
 from held import STUDIES, counting
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from typer.testing import CliRunner
 
 import gradlaw
 from gradlaw.adaptive import growth, rounds
 from gradlaw.adaptive.export import export_journal
 from gradlaw.adaptive.growth import Growth
+from gradlaw.cli import app
 from gradlaw.dry_run import describe_plan
 from gradlaw.errors import StoreError, UsageError
 from gradlaw.planned import Planned, plan_study
@@ -266,3 +268,14 @@ def test_exploring_tunes_on_seeds_of_its_own() -> None:
         3_000_001,
     }
     assert min(plan.seeds) == 1_000_000
+
+
+def test_the_command_writes_a_journal(done: Path, tmp_path: Path) -> None:
+    out = tmp_path / "journal.log"
+    result = CliRunner().invoke(
+        app, ["search", "export", str(SOUGHT), "--store", str(done), "--out", str(out)]
+    )
+    assert result.exit_code == 0, result.output
+    names = optuna.get_all_study_names(JournalStorage(JournalFileBackend(str(out))))
+    assert names == ["sought.contest.sgd", "sought.contest.heavy_ball"]
+    assert result.stdout == "", "stdout is for what was asked for"
