@@ -91,11 +91,15 @@ def draw_scales(rows: pd.DataFrame) -> Canvas:
     parts = list(rows.assign(critical=critical).groupby("part"))
     for (rule, part), colour, mark in zip(parts, _colours(len(parts)), MARKS, strict=False):
         ax.plot(part["b_simple"], part["critical"], mark, color=colour, label=_named(str(rule)))
-    ends = np.array([rows["b_simple"].min() / 2, rows["b_simple"].max() * 2])
+    both = pd.concat([rows["b_simple"], critical])
+    ends = np.array([both.min() / 2, both.max() * 2])
     for factor, style in ((1, "-"), (3, "--"), (10, ":")):
         for side in {factor, 1 / factor}:
             ax.plot(ends, side * ends, linestyle=style, color="0.5", linewidth=0.8)
-    ax.set(xscale="log", yscale="log", xlabel="B_simple, samples", ylabel="Emin / Smin, samples")
+    ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
+    ax.set(xlabel="B_simple, samples", ylabel="Emin / Smin, samples")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter("{x:g}")
     ax.legend()
     return canvas
 
