@@ -204,7 +204,7 @@ class _Run:
 
     def go(self) -> RunSummary:
         index = self._index()
-        record_plan(self._store, self._planned, index, self._probes)
+        record_plan(self._store, self._planned, index, (*self._probes, *self._growth.first_ids()))
         if not self._growth.rounds and self._growth.ask():
             self._take()
             index = self._index()
@@ -219,6 +219,7 @@ class _Run:
             pending = missing_packs(self._plan, index)
             self._tell_round(pending)
             index = self._run_missing(pending, index)
+        self._tell_end()
         return self._summary(index)
 
     def _run_missing(self, pending: Sequence[Pack], index: Index, *, retry_failed: bool = False) -> Index:
@@ -230,6 +231,10 @@ class _Run:
             index, retry_failed = self._index(), False
             pending = missing_packs(self._plan, index)
         return index
+
+    def _tell_end(self) -> None:
+        if self._growth.is_open:
+            self._say("rounds are to come: they wait for trials that have not ended; run again")
 
     def _has_ended(self, index: Index) -> bool:
         """Whether all that was asked for so far has ended, so that more may be asked."""

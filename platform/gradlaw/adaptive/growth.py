@@ -70,6 +70,13 @@ class Growth:
         """Everything asked for so far, in order."""
         return tuple(ask for part in self.rounds for ask in part.asks)
 
+    def first_ids(self) -> tuple[str, ...]:
+        """Ids of the trials of the first round, recorded or not: the store may hold them before."""
+        declared = self.plan.adaptive
+        if self.rounds:
+            return self.rounds[0].built.trial_ids
+        return declared.build(next_round(declared, ())).trial_ids if declared else ()
+
     def ask(self) -> bool:
         """Asks for the next round and records it, once all trials so far have ended; whether there is one.
 
