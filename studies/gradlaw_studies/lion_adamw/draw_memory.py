@@ -37,8 +37,10 @@ def _panels(rows: pd.DataFrame, draw: Callable[[Axes, pd.DataFrame], None]) -> C
     for line, (task, thresholds) in enumerate(zip(tasks, levels, strict=True)):
         for ax, threshold in zip(axes[line], thresholds, strict=False):
             ax.set_visible(True)
-            ax.set_title(f"{task}, train loss {threshold:g}", fontsize="medium")
+            ax.set_title(f"{task}, loss {threshold:g}", fontsize="medium")
             draw(ax, rows[(rows["task"] == task) & (rows["threshold"] == threshold)])
+            if ax is not axes[line][0]:
+                ax.set_ylabel("")
     return canvas
 
 
@@ -98,8 +100,10 @@ def draw_batches(rows: pd.DataFrame) -> Canvas:
         sizes = sorted(size for size in part["batch_size"].unique() if size > 0)
         places = {size: float(np.log2(size)) for size in sizes}
         places[0] = (max(places.values()) + 2) if places else 0.0
-        at = [places[size] for size in part["batch_size"]]
-        ax.errorbar(at, part["slope"], yerr=part["half"], fmt="o-", color="black", ms=4, label="slope")
+        part = part.assign(place=part["batch_size"].map(places)).sort_values("place")
+        ax.errorbar(
+            part["place"], part["slope"], yerr=part["half"], fmt="o-", color="black", ms=4, label="slope"
+        )
         simple = part["simple"].dropna()
         simple = simple[simple > 0]
         if len(simple):
@@ -120,11 +124,11 @@ def draw_arms(rows: pd.DataFrame) -> Canvas:
 
     def panel(ax: Axes, part: pd.DataFrame) -> None:
         places = np.arange(len(part))
-        ax.errorbar(100 * part["value"], places, xerr=100 * part["half"], fmt="o", color="black")
+        ax.errorbar(part["value"], places, xerr=part["half"], fmt="o", color="black")
         ax.set_yticks(places, list(part["arm"]))
         ax.set_ylim(-0.6, len(part) - 0.4)
         ax.axvline(0, color="0.6", lw=0.8)
-        ax.set(xlabel="one-norm over its reference, percent")
+        ax.set(xlabel="log one-norm over its reference")
 
     return _panels(rows, panel)
 
@@ -172,7 +176,7 @@ MEMORY_FIGURES = (
         ),
         sql="figure_memory_norms.sql",
         parameters={"rule": "adamw"},
-        draw=_draw_against_x("above", "above_half", "log one-norm over beta2 = beta1"),
+        draw=_draw_against_x("above", "above_half", "excess log one-norm"),
         claims=tuple(f"{name}_{task}" for task in SETTINGS for name in ("one_norm", "trend")),
     ),
     Figure(
@@ -191,7 +195,7 @@ MEMORY_FIGURES = (
         caption="As the first figure, of Lion, against the coefficient that AdamW would have at its betas.",
         sql="figure_memory_norms.sql",
         parameters={"rule": "lion"},
-        draw=_draw_against_x("above", "above_half", "log one-norm over beta2 = beta1"),
+        draw=_draw_against_x("above", "above_half", "excess log one-norm"),
         claims=tuple(f"lion_none_{task}" for task in SETTINGS),
     ),
     Figure(
