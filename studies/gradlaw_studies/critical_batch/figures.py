@@ -96,7 +96,9 @@ def draw_scales(rows: pd.DataFrame) -> Canvas:
     for factor, style in ((1, "-"), (3, "--"), (10, ":")):
         for side in {factor, 1 / factor}:
             ax.plot(ends, side * ends, linestyle=style, color="0.5", linewidth=0.8)
-    ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log", base=2)
+    ax.set(xlim=ends, ylim=ends)
     ax.set(xlabel="B_simple, samples", ylabel="Emin / Smin, samples")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter("{x:g}")
