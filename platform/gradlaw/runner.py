@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, overload
@@ -212,13 +213,14 @@ class _Run:
         sweep_checkpoints(self._store.files, index)
         pending = missing_packs(self._plan, index, retry_failed=self._options.retry_failed)
         self._tell(pending, index)
-        index = self._run_missing(pending, index, retry_failed=self._options.retry_failed)
-        while self._has_ended(index) and self._growth.ask():
-            self._take()
-            index = self._commit_skipped(self._index())
-            pending = missing_packs(self._plan, index)
-            self._tell_round(pending)
-            index = self._run_missing(pending, index)
+        with self._launcher.session() if self._growth.is_open else nullcontext():
+            index = self._run_missing(pending, index, retry_failed=self._options.retry_failed)
+            while self._has_ended(index) and self._growth.ask():
+                self._take()
+                index = self._commit_skipped(self._index())
+                pending = missing_packs(self._plan, index)
+                self._tell_round(pending)
+                index = self._run_missing(pending, index)
         self._tell_end()
         return self._summary(index)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -82,6 +83,10 @@ class Launcher(ABC):
     """
 
     name: ClassVar[str]
+
+    def session(self) -> AbstractContextManager[None]:
+        """What several calls of ``run`` may share; nothing, where a launcher says nothing else."""
+        return nullcontext()
 
     @abstractmethod
     def run(self, orders: Sequence[Order], on_report: OnReport) -> None:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -154,23 +155,28 @@ class RayLauncher(Launcher):
         self._address = address
         self._resources = {"cpu": cpus, "gpu": gpus}
 
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Joins or starts the cluster, unless this process is in one already, and leaves it at the end."""
+        if ray.is_initialized():
+            yield
+            return
+        ray.init(
+            address=self._address or os.environ.get("RAY_ADDRESS") or "local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
     def run(self, orders: Sequence[Order], on_report: OnReport) -> None:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is reported here, in a line
-        started_here = not ray.is_initialized()
-        if started_here:
-            ray.init(
-                address=self._address or os.environ.get("RAY_ADDRESS") or "local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        try:
-            with tempfile.TemporaryDirectory(prefix="gradlaw-tune-") as folder:
-                num_workers = self._num_workers()
-                self._fit([_send(order, num_workers) for order in orders], on_report, folder)
-        finally:
-            if started_here:
-                ray.shutdown()
+        with self.session(), tempfile.TemporaryDirectory(prefix="gradlaw-tune-") as folder:
+            num_workers = self._num_workers()
+            self._fit([_send(order, num_workers) for order in orders], on_report, folder)
 
     def _num_workers(self) -> int:
         """Packs that the cluster, as it is now, runs at once."""
