@@ -29,11 +29,12 @@ _NOT_HELD = re.compile(
 )
 
 _TRIALS = """
--- one row a planned trial, however often the plan asks for it; state NULL: there is no row of it; tuning:
--- whether it is there to choose by, on a seed that no claim is decided on
+-- one row a planned trial, however often the plan asks for it; state NULL: there is no row of it; asked: the
+-- most probes it is asked for with; tuning: whether it is there to choose by, on a seed that no claim is
+-- decided on
 SELECT p.trial_id, p.seed, p.asked, p.tuning, t.state, t.probes AS held
 FROM (
-    SELECT trial_id, any_value(seed) AS seed, any_value(probes) AS asked,
+    SELECT trial_id, any_value(seed) AS seed, arg_max(probes, length(probes)) AS asked,
         bool_and(coalesce(role = 'tuning', FALSE)) AS tuning
     FROM temp.plans WHERE plan_id = $plan_id GROUP BY trial_id
 ) AS p LEFT JOIN temp.trials AS t USING (trial_id)

@@ -87,5 +87,6 @@ def _apply(grid: Grid, settings: Settings) -> Grid:
         distinct = {tuple(sorted(point.items())): point for point in rest if point}
         points = tuple(distinct.values())
     if STEPS.name in new:
-        steps = tuple(int(item) for item in items_of(new[STEPS.name]))
+        given = tuple(int(item) for item in items_of(new[STEPS.name]))
+        steps = given if isinstance(new[STEPS.name], tuple) else given[0]
     return replace(grid, values=values, points=points, steps=steps)

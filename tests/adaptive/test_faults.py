@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gradlaw.adaptive.rounds import next_round
 from gradlaw.ending import Halving, Target
 from gradlaw.errors import ConfigurationError
 from gradlaw.plan import Plan, make_plan
@@ -204,3 +205,11 @@ def test_values_given_instead() -> None:
     assert "beta2: got [0.9, 0.99], allowed a single value: arm adam has no axes" in faults_of(
         search(), overrides={"beta2": [0.9, 0.99]}
     )
+
+
+def test_another_length_is_one_length_in_an_arm() -> None:
+    plan = plan_of(search(), grids=(edged(),), overrides={"steps": 3})
+    assert plan.adaptive is not None
+    packs = plan.adaptive.build(next_round(plan.adaptive, ())).packs
+    assert {member.trial.steps for pack in packs for member in pack.members} == {3}
+    assert "steps: got [2, 3], allowed a single value" in faults_of(search(), overrides={"steps": [2, 3]})

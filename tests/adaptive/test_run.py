@@ -113,6 +113,23 @@ def test_a_second_run_has_nothing_to_do(done: Path) -> None:
     assert sorted(path for path in done.rglob("*.parquet")) == before
 
 
+def test_a_trial_that_a_grid_holds_without_the_probe_is_measured_with_it(tmp_path: Path) -> None:
+    """The edge goes by the norm of the parameters: without it its lower end would seem to fail."""
+    assert run(tmp_path, preset="shared").complete
+    rows = planned_rows(tmp_path, preset="shared")
+    assert {row["round"] for row in rows if row["role"] == "edge"} == {0, 1, 2}
+    asked = {(row["role"], row["seed"]): row for row in rows if row["trial_id"] == rows[0]["trial_id"]}
+    assert set(asked) == {(None, 0), ("edge", 0)}
+    assert json.loads(asked[None, 0]["probes"]) == []
+    assert "parameter_norm" in asked["edge", 0]["probes"]
+    assert run(tmp_path, preset="shared").trials_run == 0
+    catalog = open_store(tmp_path)
+    found = catalog.sql(
+        "SELECT count(*) AS n FROM metrics WHERE parameter_norm IS NULL", plan=rows[0]["plan_id"]
+    )
+    assert found["n"].tolist() == [0]
+
+
 class Stopped(Exception):  # noqa: N818 - no error
     pass
 

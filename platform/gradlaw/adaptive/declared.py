@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from operator import itemgetter
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gradlaw.adaptive.ask import STEPS_TO_TARGET, Ask
 from gradlaw.adaptive.faults import searches_faults
 from gradlaw.engine.rows import metrics_table
 from gradlaw.errors import ConfigurationError
-from gradlaw.frame import Combination, Encoded, Frame, Key, Values
+from gradlaw.frame import Combination, Encoded, Frame, Values
 from gradlaw.grid import combinations_of, reason_to_skip
 from gradlaw.grid_faults import combination_faults, grid_faults
 from gradlaw.hyperparameter import Hyperparameter, Scalar
@@ -63,6 +64,10 @@ class Line:
         if isinstance(program, Training):
             found += combination_faults(program, *combination)
         return (None, "; ".join(found)) if found else (program, "")
+
+
+Held = Mapping[str, tuple[Probe, ...]]
+"""Trials that a plan holds, by id, each with its probes."""
 
 
 class Built(NamedTuple):
@@ -158,35 +163,45 @@ class Declared:
             return self._rests[ask.number]
         return self._arms[ask.search, ask.arm]
 
-    def build(self, asks: Sequence[Ask], held: Collection[str] = ()) -> Built:
+    def build(self, asks: Sequence[Ask], held: Held = MappingProxyType({})) -> Built:
         """Trials and packs of what is asked for.
 
-        Trials of one program share packs, whatever asks for them, seeds outermost.
+        Trials of one program share packs, whatever asks for them, seeds outermost. One that is asked for with
+        other probes than before runs with all of them.
 
         Args:
             asks: What is asked for at once.
-            held: Ids of trials that the plan holds already.
+            held: Probes of the trials that the plan holds already, by id.
         """
-        ids: dict[int, str] = {}
+        ids: list[str] = []
         skipped: dict[str, tuple[Member, str]] = {}
-        groups: dict[tuple[int, Key], _Group] = {}
-        for number, ask in enumerate(asks):
+        wanted = dict(held)
+        places: dict[str, _Place] = {}
+        for ask in asks:
             line = self.line(ask)
             combination = line.combination(ask.values)
             program, reason = line.refused(combination)
             (encoded,) = line.frame.encoded([combination], program)
             member = encoded.member(ask.seed)
-            trial_id = ids[number] = member.trial.trial_id
-            if trial_id in held:
-                continue
+            trial_id = member.trial.trial_id
+            ids.append(trial_id)
             if program is None:
-                skipped[trial_id] = (member, reason)
+                if trial_id not in held:
+                    skipped[trial_id] = (member, reason)
                 continue
-            key = (id(line.frame), line.frame.key(combination.values))
-            group = groups.setdefault(key, _Group(line.frame, program, {}))
-            group.places.setdefault(trial_id, (ask.seed, encoded, combination.steps))
+            wanted[trial_id] = _joined(wanted.get(trial_id, ()), program)
+            places.setdefault(trial_id, _Place(line.frame, program, combination, ask.seed, encoded))
+        groups: dict[object, _Group] = {}
+        for trial_id, place in places.items():
+            if trial_id in held and len(wanted[trial_id]) == len(held[trial_id]):
+                continue
+            digests = tuple(probe.digest for probe in wanted[trial_id])
+            key = (id(place.frame), place.frame.key(place.combination.values), digests)
+            program = _measured(place.program, wanted[trial_id])
+            group = groups.setdefault(key, _Group(place.frame, program, []))
+            group.places.append((place.seed, place.encoded, place.combination.steps))
         return Built(
-            tuple(ids.values()),
+            tuple(ids),
             tuple(pack for group in groups.values() for pack in group.packs(self.study)),
             tuple(skipped.values()),
         )
@@ -257,15 +272,39 @@ def _comparable(value: object) -> object:
     return value
 
 
+def _joined(probes: tuple[Probe, ...], program: Program) -> tuple[Probe, ...]:
+    """Probes, and after them those of a program that are not among them."""
+    own = program.probes if isinstance(program, Training) else ()
+    known = {probe.digest for probe in probes}
+    return (*probes, *(probe for probe in own if probe.digest not in known))
+
+
+def _measured(program: Program, probes: tuple[Probe, ...]) -> Program:
+    """A program with these probes."""
+    if not isinstance(program, Training) or len(program.probes) == len(probes):
+        return program
+    return replace(program, probes=probes)
+
+
+class _Place(NamedTuple):
+    """One trial of a round, as it was first asked for."""
+
+    frame: Frame
+    program: Program
+    combination: Combination
+    seed: int
+    encoded: Encoded
+
+
 class _Group(NamedTuple):
     """Trials of one round that run one program."""
 
     frame: Frame
     program: Program
-    places: dict[str, tuple[int, Encoded, int]]
+    places: list[tuple[int, Encoded, int]]
 
     def packs(self, study: str) -> Iterator[Pack]:
-        places = sorted(self.places.values(), key=itemgetter(0))
+        places = sorted(self.places, key=itemgetter(0))
         program = self.program
         if isinstance(program, Training):
             program = replace(program, steps=max(steps for _, _, steps in places))

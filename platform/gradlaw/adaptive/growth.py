@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 
 from gradlaw.adaptive.ask import Ask, Ended
-from gradlaw.adaptive.declared import Built, Declared
+from gradlaw.adaptive.declared import Built, Declared, Held
 from gradlaw.adaptive.outcomes import metrics_of, read_outcomes
 from gradlaw.adaptive.rounds import next_round, outline
 from gradlaw.errors import StoreError
-from gradlaw.pack import Pack, probe_digests
+from gradlaw.pack import Pack, Training, probe_digests
 from gradlaw.pending import planned_trials
 from gradlaw.plan import Plan
 from gradlaw.store.plans import PlannedTrial
@@ -92,7 +92,7 @@ class Growth:
             store.close_plan(plan_id)
             self.is_open = False
             return False
-        built = declared.build(asks, self.needed)
+        built = declared.build(asks, self._held())
         if not store.write_round(plan_id, number, self._planned(asks, built, number)):
             asks = _asks_of(store.rounds(plan_id)[number])  # another driver's, and so what counts
         self._add(declared, asks)
@@ -103,7 +103,16 @@ class Growth:
         declared = self.plan.adaptive
         if declared is None or not self.is_open:
             return ()
-        return declared.build(outline(declared, self.asked), self.needed).packs
+        return declared.build(outline(declared, self.asked), self._held()).packs
+
+    def _held(self) -> Held:
+        """Probes of all trials so far; those of the last that asked, who asked for the most."""
+        packs = {
+            member.trial.trial_id: pack.program.probes if isinstance(pack.program, Training) else ()
+            for pack in self.plan.packs
+            for member in pack.members
+        }
+        return packs | {member.trial.trial_id: () for member, _ in self.plan.skipped}
 
     def _ended(self, declared: Declared, store: Store) -> list[Ended]:
         if not self.rounds:
@@ -116,7 +125,7 @@ class Growth:
         ]
 
     def _add(self, declared: Declared, asks: Sequence[Ask], recorded: Sequence[str] | None = None) -> None:
-        number, built = len(self.rounds), declared.build(asks, self.needed)
+        number, built = len(self.rounds), declared.build(asks, self._held())
         if recorded is not None and list(built.trial_ids) != list(recorded):
             msg = (
                 f"plan {self.plan.plan_id}: round {number} holds trials that this code would not make of "
@@ -125,7 +134,7 @@ class Growth:
             raise StoreError(msg)
         self.rounds.append(Round(number=number, asks=tuple(asks), built=built))
         for trial in self._planned(asks, built, number):
-            self.needed.setdefault(trial.trial_id, trial.probes)
+            self.needed[trial.trial_id] = trial.probes
         self.plan = replace(
             self.plan,
             packs=(*self.plan.packs, *built.packs),
@@ -133,7 +142,7 @@ class Growth:
         )
 
     def _planned(self, asks: Sequence[Ask], built: Built, number: int) -> Iterator[PlannedTrial]:
-        """The rows of a round; a trial that the plan holds already keeps the probes it was asked with."""
+        """The rows of a round; a trial that the plan holds as it is asked for keeps its probes."""
         probes = {
             member.trial.trial_id: tuple(probe_digests(pack.program))
             for pack in built.packs
@@ -143,7 +152,7 @@ class Growth:
             yield PlannedTrial(
                 trial_id,
                 ask.seed,
-                self.needed.get(trial_id, probes.get(trial_id, ())),
+                probes.get(trial_id, self.needed.get(trial_id, ())),
                 role=ask.role,
                 search=ask.search,
                 arm=ask.arm,
