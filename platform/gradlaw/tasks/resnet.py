@@ -78,7 +78,8 @@ class CIFAR10ResNet(Task):
     Convolutions start normal with variance 2 / fan_out, scales at 1, shifts at 0, the last layer in
     U(-1/sqrt(fan_in), 1/sqrt(fan_in)). From a million parameters on, trials run one at a time: such a network
     fills a device by itself. Smaller ones are batched; their steps take minutes to compile, so that hours of
-    work pay for it and less is better run with ``--compile never``. Evaluation is by 1,000 images, so that not all need to be in memory at once.
+    work pay for it and less is better run with ``--compile never``. Evaluation is by 1,000 images, so that
+    not all need to be in memory at once.
 
     A task sent to another process leaves its data behind: they are read there, and must be the same.
 
