@@ -214,6 +214,27 @@ def test_a_trial_that_diverges_keeps_only_what_it_crossed_before(train: Train, l
     assert trained.rows(1, "seen")["step"].tolist() == [0.0]
 
 
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_level_crossed_at_the_last_step_or_the_first_counts(
+    train: Train, least_squares: Any, width: int
+) -> None:
+    """Each trial's last step is logged, whether or not its length is a multiple of ``log_every``."""
+    lengths = (6, 10, 13)
+    arms = tuple({"lr": 0.02, "steps": steps} for steps in lengths)
+    given = {"log_every": 4, "compile": "never", "width": width}
+    free = train(least_squares(), Adam(), arms, probes=(FullLoss(),), **given)
+    last = [float(free.rows(member, "metrics")["train_loss"][-1]) for member in range(3)]
+    levels = (10.0, *(level * (1.0 + 1e-9) for level in last))
+    trained = train(least_squares(), Adam(), arms, probes=(FullLoss(), Seen(levels=levels)), **given)
+    for member, steps in enumerate(lengths):
+        rows = trained.rows(member, "seen")
+        curve = trained.rows(member, "metrics")
+        expected = [first_below(curve["step"], curve["train_loss"], level) for level in levels]
+        assert rows["level"].tolist() == list(levels[: member + 2])
+        assert rows["step"].tolist() == [step for step in expected if step is not None]
+        assert (rows["step"][0], rows["step"][-1]) == (0, steps)
+
+
 def test_a_target_and_a_crossing_at_one_step_are_both_kept(train: Train, least_squares: Any) -> None:
     target = Target(metric="train_loss", value=0.7)
     trained = train(
