@@ -112,10 +112,14 @@ def draw_decays(rows: pd.DataFrame) -> Canvas:
                 markersize=4,
                 label="1/t" if shape == "inverse time" else shape,
             )
-        lowest = part["loss"].min()
-        ax.set(xscale="log", yscale="log", xlabel="peak lr", ylim=(0.9 * lowest, min(10.0, 4 * lowest + 1)))
+        best = part.groupby("shape")["loss"].min()
+        span = best.max() - best.min()  # what is told apart, and some of what lies above it
+        ax.set(
+            xscale="log", yscale="log", xlabel="peak lr", ylim=(best.min() - span / 4, best.max() + 8 * span)
+        )
         ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_formatter("")
+        ax.yaxis.set_minor_formatter("{x:g}")
+        ax.tick_params(axis="y", which="both", labelsize="small")
     first = next(iter(axes.values()))
     first.set_ylabel("held-out loss at the end, nats")
     return _finish(canvas, first, "lr")
