@@ -22,7 +22,7 @@ REFERENCE, RIVAL = "adamw", "lion"
 LEVEL, BAND = 0.95, 0.9
 MEASURES = {
     "digits_mlp": "digits: held-out loss, nats",
-    "modular_addition": "modular addition: steps until held-out pairs are added",
+    "modular_addition": "modular addition: steps to add held-out pairs",
 }
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (6, 3)))
 ENDS = {"sound": "C2", "not added": "0.75", "failed": "C1", "diverged": "C3"}
@@ -197,7 +197,7 @@ def _tasks(rows: pd.DataFrame) -> list[str]:
 
 
 def _plain_ticks(ax: Axes) -> None:
-    """Numbers as they are read on logarithmic axes, at 1, 2 and 5."""
+    """Numbers as they are read on logarithmic axes; at 1, 2 and 5 where there is a decade or more."""
     for axis, bounds in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
         if axis.get_scale() != "log":
             continue
@@ -206,8 +206,10 @@ def _plain_ticks(ax: Axes) -> None:
 
 
 def _decimals(bounds: Iterable[float]) -> list[float]:
-    low, high = (int(np.floor(np.log10(bound))) for bound in bounds)
-    return [digit * 10.0**power for power in range(low, high + 1) for digit in (1, 2, 5)]
+    low, high = np.log10(list(bounds))
+    digits = (1, 2, 5) if high - low >= 1 else (1, 1.2, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
+    powers = range(int(np.floor(low)), int(np.floor(high)) + 1)
+    return [digit * 10.0**power for power in powers for digit in digits]
 
 
 CONTEST_FIGURES = (
