@@ -41,10 +41,12 @@ def _label(name: str, known: dict[str, str]) -> str:
     return known.get(name.split("@")[0], name)
 
 
-def _guide(ax: Axes, x: pd.Series[float], y: float, power: int) -> None:
-    """A line of slope ``power`` that ends at the largest x and ``y``."""
-    ends = np.array([x.min(), x.max()])
-    ax.plot(ends, y * (ends / ends[1]) ** power, color="0.6", linewidth=0.8, linestyle=":")
+def _guide(ax: Axes, group: pd.DataFrame, power: int) -> None:
+    """A line of slope ``power`` through the gap at the smallest lr, where theory should hold best."""
+    lrs = group["lr"].sort_values()
+    smallest = float(group["gap"].loc[lrs.index[0]])
+    ends = np.array([lrs.iloc[0], lrs.iloc[-1]])
+    ax.plot(ends, smallest * (ends / ends[0]) ** power, color="0.6", linewidth=0.8, linestyle=":")
 
 
 def draw_order(rows: pd.DataFrame) -> Canvas:
@@ -71,11 +73,12 @@ def draw_order(rows: pd.DataFrame) -> Canvas:
                         linewidth=1,
                         label=name if corrected else None,
                     )
-                    _guide(ax, group["lr"], float(group["gap"].max()), 2 if corrected else 1)
+                    _guide(ax, group, 2 if corrected else 1)
             ax.set(xscale="log", yscale="log", xlabel="lr" if row == len(tasks) - 1 else "")
             ax.set_title(_label(optimizer, OPTIMIZERS) if row == 0 else "")
             ax.set_ylabel(f"largest gap\n{_label(task, LABELS)}" if column == 0 else "")
-            ax.legend(fontsize=6, loc="lower right")
+            if settings:
+                ax.legend(fontsize=6, loc="lower right")
     canvas.tight_layout()
     return canvas
 
@@ -102,7 +105,7 @@ def draw_outside(rows: pd.DataFrame) -> Canvas:
                     linewidth=1,
                     label=f"{beta1:g}, {beta2:g}; eps {eps:g}; T = {horizon:g}",
                 )
-                _guide(ax, group["lr"], float(group["gap"].max()), 2 if corrected else 1)
+                _guide(ax, group, 2 if corrected else 1)
             ax.set(xscale="log", yscale="log", xlabel="lr" if row == len(tasks) - 1 else "")
             ax.set_title("with the correction" if corrected else "without")
             ax.set_ylabel(f"largest gap\n{_label(task, LABELS)}" if column == 0 else "")
@@ -170,6 +173,9 @@ def draw_noise(rows: pd.DataFrame) -> Canvas:
     for level in (0.0, 1.0):
         ax.axhline(level, color="0.6", linewidth=0.8, linestyle=":")
     ax.set(xscale="log", xlabel="lr / (1 - b)", ylabel="distance / what the noise term moves")
+    known = sorted(rows["effective_lr"].unique())
+    ax.set_xticks(known, labels=[f"{lr:.2g}" for lr in known])
+    ax.minorticks_off()
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     canvas.tight_layout()
     return canvas
