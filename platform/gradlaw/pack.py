@@ -114,6 +114,11 @@ class Pack:
     program: Program | None
     members: tuple[Member, ...]
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether it must run alone on its machine."""
+        return isinstance(self.program, Measurement) and self.program.exclusive
+
 
 def program_tables(program: Program) -> tuple[Table, ...]:
     """The tables, beside ``trials`` and ``metrics``, that a program fills."""

@@ -125,6 +125,18 @@ def test_a_measurement_fills_its_table(bench: Bench) -> None:
     assert found == {seed: seed * seed for seed in range(6)}
 
 
+def test_what_must_run_alone_does(bench: Bench) -> None:
+    bench.run(TROUBLED, preset="timed")
+    tasks = {row["trial_id"]: row["task"] for row in counting(bench.store)}
+    rows = counting(bench.store, "intervals")
+    assert len(rows) == 6
+    for row in (row for row in rows if tasks[row["trial_id"]].startswith("timed@")):
+        others = [other for other in rows if other is not row]
+        assert all(
+            other["ended_ms"] <= row["began_ms"] or row["ended_ms"] <= other["began_ms"] for other in others
+        )
+
+
 def until_final(bench: Bench, orders: str) -> None:
     """Runs until nothing is left to do; inline stops at the first error of each run."""
     for _ in range(5):

@@ -3,6 +3,7 @@
 Curves go from the worker straight to the store; the driver gets one small report a flush. Actors are
 reused, and Tune's own loggers are off. A pack whose actor dies is reported; the run, which knows what
 the store holds, decides whether it is tried again. A worker that hangs past its time limit is ended.
+What must run alone on its machine runs after the rest, each pack with all CPUs of a machine.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -153,7 +154,7 @@ class RayLauncher(Launcher):
 
     def __init__(self, *, address: str | None = None, cpus: int = 1, gpus: float = 0.0) -> None:
         self._address = address
-        self._resources = {"cpu": cpus, "gpu": gpus}
+        self._resources: dict[str, float] = {"cpu": cpus, "gpu": gpus}
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -176,7 +177,18 @@ class RayLauncher(Launcher):
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is reported here, in a line
         with self.session(), tempfile.TemporaryDirectory(prefix="gradlaw-tune-") as folder:
             num_workers = self._num_workers()
-            self._fit([_send(order, num_workers) for order in orders], on_report, folder)
+            alone = [order for order in orders if order.pack.exclusive]
+            sent = [_send(order, num_workers) for order in orders if not order.pack.exclusive]
+            if sent:
+                self._fit(sent, self._resources, on_report, folder)
+            if alone:
+                self._fit([_send(order, 1) for order in alone], self._whole_machine(), on_report, folder)
+
+    def _whole_machine(self) -> dict[str, float]:
+        """What a pack asks for that must have its machine to itself: all CPUs of the largest."""
+        nodes = ray.nodes()  # type: ignore[no-untyped-call]  # ray leaves it untyped
+        sizes = [node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]]
+        return {**self._resources, "cpu": max(sizes)}
 
     def _num_workers(self) -> int:
         """Packs that the cluster, as it is now, runs at once."""
@@ -184,14 +196,16 @@ class RayLauncher(Launcher):
         shares = [held.get(name.upper(), 0.0) / each for name, each in self._resources.items() if each]
         return max(1, int(min(shares)))
 
-    def _fit(self, orders: Sequence[SentOrder], on_report: OnReport, folder: str) -> None:
+    def _fit(
+        self, orders: Sequence[SentOrder], resources: Mapping[str, float], on_report: OnReport, folder: str
+    ) -> None:
         trainable = tune.with_parameters(
             PackTrainable,
             orders=orders,
             python_path=[str(Path(item).resolve()) for item in sys.path],
         )
         tune.Tuner(
-            tune.with_resources(trainable, self._resources),
+            tune.with_resources(trainable, dict(resources)),
             param_space={PACK: tune.grid_search(list(range(len(orders))))},
             tune_config=tune.TuneConfig(reuse_actors=True),
             run_config=tune.RunConfig(
