@@ -113,7 +113,8 @@ def draw_decays(rows: pd.DataFrame) -> Canvas:
                 label="1/t" if shape == "inverse time" else shape,
             )
         best = part.groupby("shape")["loss"].min()
-        span = best.max() - best.min()  # what is told apart, and some of what lies above it
+        # what is told apart, and some of what lies above it
+        span = max(best.max() - best.min(), 0.01 * best.min())
         ax.set(
             xscale="log", yscale="log", xlabel="peak lr", ylim=(best.min() - span / 4, best.max() + 8 * span)
         )
