@@ -153,6 +153,7 @@ def test_an_edge_that_cannot_be_meant(grid: Grid, fault: str) -> None:
 def test_all_faults_come_together() -> None:
     wrong = arm(name="other", space={"lr": Range(low=1.0, high=0.1), "rate": LR})
     text = faults_of(
+        search(name="misspelt", metric="los", arms=(arm(), wrong)),
         search(metric="", budgets={"other": 3}, arms=(arm(), wrong)),
         grids=(edged(halvings=0), replace(GRID, values={"lr": -1.0})),
         seeds=0,
@@ -160,6 +161,7 @@ def test_all_faults_come_together() -> None:
     )
     for part in (
         "metric: got none",
+        "search misspelt: arm adam: metric: got 'los', allowed one of 'loss', 'steps_to_target'",
         "budgets: got 3 for arm other",
         "arm other: lr: got a range from 1 to 0.1",
         "arm other: space: rate: unknown hyperparameter",
@@ -169,6 +171,24 @@ def test_all_faults_come_together() -> None:
         "nope: unknown hyperparameter",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("space", "fault"),
+    [
+        ({"lr": (0.1, 0.2)}, "lr: got (0.1, 0.2), allowed a Range or Choices"),
+        ({"lr": Range(low="0.1", high=1.0)}, "lr: got a range from '0.1' to 1.0, allowed numbers"),  # type: ignore[arg-type]
+        ({"lr": Choices(values=(1, 1.0))}, "lr: got 1.0 twice, allowed once"),
+    ],
+)
+def test_a_space_of_what_is_none(space: Any, fault: str) -> None:
+    assert fault in faults_of(search(arms=(arm(space=space),)))
+
+
+def test_an_edge_stands_in_one_grid() -> None:
+    fault = "grids: 1 edges stand in more than one grid"
+    assert fault in faults_of(grids=(edged(), edged()))
+    assert plan_of(grids=(edged(), edged(halvings=4))).adaptive
 
 
 def test_two_searches_of_one_name() -> None:

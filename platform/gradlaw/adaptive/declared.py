@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from gradlaw.adaptive.ask import STEPS_TO_TARGET, Ask
-from gradlaw.adaptive.faults import searches_faults
+from gradlaw.adaptive.faults import arm_faults, searches_faults
 from gradlaw.engine.rows import metrics_table
 from gradlaw.errors import ConfigurationError
 from gradlaw.frame import Combination, Encoded, Frame, Values
@@ -122,12 +122,11 @@ class Declared:
         self._arms: dict[tuple[str, str], Line] = {}
         self._rests: list[Line] = []
         faults = searches_faults(searches)
-        if not faults:
-            for search in searches:
-                faults += self._add_search(search)
+        for search in searches:
+            faults += self._add_search(search)
         for number, grid in enumerate(edged):
             faults += [f"edge {number} ({grid.task.name}): {fault}" for fault in self._add_edge(grid)]
-        self.faults = list(dict.fromkeys(faults))
+        self.faults = list(dict.fromkeys(faults or self._repeated_edges()))
 
     @property
     def identity(self) -> object:
@@ -136,11 +135,18 @@ class Declared:
             [replace(search, arms=(), budgets={}), [self._arm_identity(search, arm) for arm in search.arms]]
             for search in self.searches
         ]
-        ends = [
+        return [tuned, self._ends(), self.tuning_seed]
+
+    def _ends(self) -> list[list[object]]:
+        return [
             [name, edge, self._identity(rest.combination({name: edge.low}), rest)]
             for (name, edge), rest in zip(self.edges, self._rests, strict=True)
         ]
-        return [tuned, ends, self.tuning_seed]
+
+    def _repeated_edges(self) -> list[str]:
+        repeated = len(self.edges) - len(set(map(tuple, self._ends())))
+        what = f"grids: {repeated} edges stand in more than one grid; allowed: each once; merge the grids"
+        return [what] if repeated else []
 
     def _arm_identity(self, search: Search, arm: Arm) -> object:
         line = self._arms[search.name, arm.name]
@@ -208,6 +214,8 @@ class Declared:
 
     def _add_search(self, search: Search) -> Iterator[str]:
         for arm in search.arms:
+            if any(arm_faults(arm, search)):  # told of with those of the search
+                continue
             frame = self._frame(arm.grid)
             place = f"search {search.name}: arm {arm.name}"
             single = {name: _first(dimension) for name, dimension in arm.space.items()}
@@ -218,7 +226,7 @@ class Declared:
             for values in _structural(arm, frame.declared):
                 program, faults = frame.program({**combination.values, **values})
                 found = [*faults]
-                if isinstance(program, Training):
+                if isinstance(program, Training) and search.metric:
                     found += _column_faults(program, "metric", search.metric, (STEPS_TO_TARGET,))
                 yield from (f"{place}: {fault}" for fault in found)
 

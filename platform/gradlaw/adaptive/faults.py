@@ -10,7 +10,7 @@ from gradlaw.adaptive.ask import STEPS_TO_TARGET
 from gradlaw.frame import declared_by
 from gradlaw.grid_faults import STEPS, grid_faults, is_measurement
 from gradlaw.hyperparameter import Hyperparameter, unknown_names
-from gradlaw.space import Choices, Dimension, Edge, Range
+from gradlaw.space import Choices, Edge, Range
 from gradlaw.study import Arm, Grid, Search
 
 _NAME = r"[a-z][a-z0-9_]*"
@@ -54,7 +54,7 @@ def _search_faults(search: Search) -> Iterator[str]:
     yield from _name_faults("arms", names)
     yield from _budget_faults(search, names)
     for arm in search.arms:
-        yield from (f"arm {arm.name}: {fault}" for fault in dict.fromkeys(_arm_faults(arm, search)))
+        yield from (f"arm {arm.name}: {fault}" for fault in dict.fromkeys(arm_faults(arm, search)))
 
 
 def _budget_faults(search: Search, names: Sequence[str]) -> Iterator[str]:
@@ -68,7 +68,8 @@ def _budget_faults(search: Search, names: Sequence[str]) -> Iterator[str]:
             )
 
 
-def _arm_faults(arm: Arm, search: Search) -> Iterator[str]:
+def arm_faults(arm: Arm, search: Search) -> Iterator[str]:
+    """Faults of one arm, but for its programs."""
     grid = arm.grid
     if is_measurement(grid.task):
         yield f"task: got the measurement {grid.task.name}, allowed a task: a measurement logs no metrics"
@@ -105,18 +106,20 @@ def _space_faults(arm: Arm, declared: Mapping[str, Hyperparameter]) -> Iterator[
             yield from _dimension_faults(declared[name], dimension)
 
 
-def _dimension_faults(item: Hyperparameter, dimension: Dimension) -> Iterator[str]:
+def _dimension_faults(item: Hyperparameter, dimension: object) -> Iterator[str]:
     if isinstance(dimension, Choices):
         if not dimension.values:
             yield f"{item.name}: got no choice, allowed one or more"
         yield from (fault for value in dimension.values if (fault := item.check(value)))
-        yield from (f"{item.name}: got {value} twice, allowed once" for value in _twice(dimension))
-    else:
+        yield from (f"{item.name}: got {value} twice, allowed once" for value in _twice(item, dimension))
+    elif isinstance(dimension, Range):
         yield from _range_faults(item, dimension)
+    else:
+        yield f"{item.name}: got {dimension!r}, allowed a Range or Choices"
 
 
-def _twice(dimension: Choices) -> list[str]:
-    return _repeated(map(repr, dimension.values))
+def _twice(item: Hyperparameter, dimension: Choices) -> list[str]:
+    return _repeated(repr(item.cast(value)) for value in dimension.values if not item.check(value))
 
 
 def _range_faults(item: Hyperparameter, dimension: Range) -> Iterator[str]:
@@ -128,6 +131,9 @@ def _range_faults(item: Hyperparameter, dimension: Range) -> Iterator[str]:
     if kind is int and not dimension.whole:
         yield f"{name}: got a range of any numbers, allowed whole=True: it is a whole number"
     ends = (dimension.low, dimension.high)
+    if not all(type(end) in (int, float) for end in ends):
+        yield f"{name}: got a range from {ends[0]!r} to {ends[1]!r}, allowed numbers"
+        return
     if dimension.whole and not all(float(end).is_integer() for end in ends):
         yield f"{name}: got the ends {ends[0]:g} and {ends[1]:g}, allowed whole numbers with whole=True"
     elif kind is int:
