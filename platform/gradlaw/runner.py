@@ -323,7 +323,7 @@ class _Run:
             self._options.on_progress(self._tally.progress())
 
     def _tell(self, packs: Sequence[Pack], index: Index) -> None:
-        num_to_run = sum(len(pack.members) for pack in packs)
+        num_to_run = len({member.trial.trial_id for pack in packs for member in pack.members})
         num_skipped = len(self._plan.skipped)
         held = len(self._probes) - num_to_run - num_skipped
         self._say(

@@ -34,7 +34,9 @@ NUM_TUNING, NUM_FRESH, NUM_EDGE, NUM_PLAIN = 2 * 6 * 2, 2 * 3, 2 * 3 * 6, 2 * 3
 
 
 def run(store: Path, lines: list[str] | None = None, **how: Any) -> RunSummary:
-    return gradlaw.run(SOUGHT, store=store, compile="never", say=(lines or []).append, **how)
+    return gradlaw.run(
+        SOUGHT, store=store, compile="never", say=lines.append if lines is not None else None, **how
+    )
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +117,9 @@ def test_a_second_run_has_nothing_to_do(done: Path) -> None:
 
 def test_a_trial_that_a_grid_holds_without_the_probe_is_measured_with_it(tmp_path: Path) -> None:
     """The edge goes by the norm of the parameters: without it its lower end would seem to fail."""
-    assert run(tmp_path, preset="shared").complete
+    lines: list[str] = []
+    assert run(tmp_path, lines, preset="shared").complete
+    assert ": 4 trials, 0 in the store, 4 to run" in lines[0]
     rows = planned_rows(tmp_path, preset="shared")
     assert {row["round"] for row in rows if row["role"] == "edge"} == {0, 1, 2}
     asked = {(row["role"], row["seed"]): row for row in rows if row["trial_id"] == rows[0]["trial_id"]}
