@@ -1,4 +1,4 @@
--- One row: one run of Lion; passed: with weight decay, to its end, and long enough for what its start had outside the
+-- One row: one run of Lion, tuning apart; passed: with weight decay, to its end, and long enough for what its start had outside the
 -- box to have shrunk to $left of the box's half-width or less. Outside, a step shrinks that excess by the
 -- factor 1 - lr weight_decay at least, so all steps by exp(-weight_decay * sum of lr) or more.
 -- Sum of lr: constant, or W steps of linear warm-up and then constant, or half a cosine to 0 at the last step.
@@ -12,7 +12,9 @@ runs AS (
         CASE WHEN t.schedule LIKE 'constant@%' THEN 0 ELSE coalesce(t.warmup_steps, 0) END AS warm
     FROM trials AS t
     JOIN starts AS s USING (trial_id)
-    WHERE t.rule LIKE 'lion@%' AND s.parameter_max IS NOT NULL
+    WHERE t.rule LIKE 'lion@%'
+        AND s.parameter_max IS NOT NULL
+        AND t.trial_id NOT IN (SELECT trial_id FROM plans WHERE role = 'tuning')
 ),
 sums AS (
     SELECT
