@@ -10,6 +10,7 @@ import pandas as pd
 import seaborn as sns  # type: ignore[import-untyped]  # seaborn ships no types
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from scipy import stats
 
 from gradlaw.figure import Figure
 from gradlaw_studies.lion_adamw.settings import SETTINGS, SOURCE
@@ -18,6 +19,13 @@ ASKED = ",".join(
     f"{item.task} {value!r}" for item in (*SETTINGS.values(), SOURCE) for value in item.thresholds
 )
 MARKERS = ("o", "s", "^", "D", "v")
+COEFFICIENT = r"lr $(c_n(\beta_1) - c_n(\beta_2))$"
+
+
+def half_widths(errors: pd.Series[float], nums: pd.Series[int]) -> pd.Series[float]:
+    """Of 95% t intervals, from standard errors over so many seeds; zero where a single seed has none."""
+    found = errors * stats.t.ppf(0.975, np.maximum(nums - 1, 1))
+    return found.fillna(0.0)
 
 
 def _panels(rows: pd.DataFrame, draw: Callable[[Axes, pd.DataFrame], None]) -> Canvas:
@@ -28,7 +36,7 @@ def _panels(rows: pd.DataFrame, draw: Callable[[Axes, pd.DataFrame], None]) -> C
     canvas, axes = plt.subplots(
         len(tasks),
         columns,
-        figsize=(3.2 * columns + 1.4, 2.8 * len(tasks)),
+        figsize=(3.2 * columns + 2.6, 2.8 * len(tasks)),
         squeeze=False,
         layout="constrained",
     )
@@ -54,10 +62,12 @@ def _legend(canvas: Canvas) -> None:
     canvas.legend(found.values(), found.keys(), loc="outside right center")
 
 
-def _draw_against_x(value: str, half: str, label: str) -> Callable[[pd.DataFrame], Canvas]:
+def _draw_against_x(value: str, label: str) -> Callable[[pd.DataFrame], Canvas]:
     """A quantity against the coefficient; beta2 below beta1 hollow."""
 
     def panel(ax: Axes, part: pd.DataFrame) -> None:
+        if part[value].max() > 0.6 and value == "above":
+            ax.set_yscale("symlog", linthresh=0.2)
         colours = sns.color_palette("colorblind", n_colors=2)
         arms = part[["lr", "beta1"]].drop_duplicates().to_numpy(dtype=float).tolist()
         for number, (lr, beta1) in enumerate(arms):
@@ -71,7 +81,7 @@ def _draw_against_x(value: str, half: str, label: str) -> Callable[[pd.DataFrame
                 ax.errorbar(
                     arm["x"],
                     arm[value],
-                    yerr=arm[half],
+                    yerr=half_widths(arm[f"{value}_error"], arm["num_seeds"]),
                     fmt=MARKERS[number % len(MARKERS)] + ("" if below else "-"),
                     color=colour,
                     mfc="white" if below else colour,
@@ -81,9 +91,9 @@ def _draw_against_x(value: str, half: str, label: str) -> Callable[[pd.DataFrame
                 )
         ax.axhline(0, color="0.6", lw=0.8)
         ax.axvline(0, color="0.6", lw=0.8)
-        ax.set(xlabel="lr (c_n(beta1) - c_n(beta2))", ylabel=label)
-        if part[value].max() > 0.6 and value == "above":
-            ax.set_yscale("symlog", linthresh=0.2)
+        ax.margins(0.1)
+        ax.locator_params(axis="x", nbins=4)
+        ax.set(xlabel=COEFFICIENT, ylabel=label)
 
     def draw(rows: pd.DataFrame) -> Canvas:
         canvas = _panels(rows, panel)
@@ -101,9 +111,8 @@ def draw_batches(rows: pd.DataFrame) -> Canvas:
         places = {size: float(np.log2(size)) for size in sizes}
         places[0] = (max(places.values()) + 2) if places else 0.0
         part = part.assign(place=part["batch_size"].map(places)).sort_values("place")
-        ax.errorbar(
-            part["place"], part["slope"], yerr=part["half"], fmt="o-", color="black", ms=4, label="slope"
-        )
+        halves = half_widths(part["error"], part["num_seeds"])
+        ax.errorbar(part["place"], part["slope"], yerr=halves, fmt="o-", color="black", ms=4, label="slope")
         simple = part["simple"].dropna()
         simple = simple[simple > 0]
         if len(simple):
@@ -124,7 +133,8 @@ def draw_arms(rows: pd.DataFrame) -> Canvas:
 
     def panel(ax: Axes, part: pd.DataFrame) -> None:
         places = np.arange(len(part))
-        ax.errorbar(part["value"], places, xerr=part["half"], fmt="o", color="black")
+        halves = half_widths(part["error"], part["num_seeds"])
+        ax.errorbar(part["value"], places, xerr=halves, fmt="o", color="black")
         ax.set_yticks(places, list(part["arm"]))
         ax.set_ylim(-0.6, len(part) - 0.4)
         ax.axvline(0, color="0.6", lw=0.8)
@@ -176,7 +186,7 @@ MEMORY_FIGURES = (
         ),
         sql="figure_memory_norms.sql",
         parameters={"rule": "adamw"},
-        draw=_draw_against_x("above", "above_half", "excess log one-norm"),
+        draw=_draw_against_x("above", "excess log one-norm"),
         claims=tuple(f"{name}_{task}" for task in SETTINGS for name in ("one_norm", "trend")),
     ),
     Figure(
@@ -187,7 +197,7 @@ MEMORY_FIGURES = (
         ),
         sql="figure_memory_norms.sql",
         parameters={"rule": "adamw"},
-        draw=_draw_against_x("accuracy", "accuracy_half", "test accuracy, %"),
+        draw=_draw_against_x("accuracy", "test accuracy, %"),
         claims=tuple(f"accuracy_{task}" for task in SETTINGS),
     ),
     Figure(
@@ -195,14 +205,15 @@ MEMORY_FIGURES = (
         caption="As the first figure, of Lion, against the coefficient that AdamW would have at its betas.",
         sql="figure_memory_norms.sql",
         parameters={"rule": "lion"},
-        draw=_draw_against_x("above", "above_half", "excess log one-norm"),
+        draw=_draw_against_x("above", "excess log one-norm"),
         claims=tuple(f"lion_none_{task}" for task in SETTINGS),
     ),
     Figure(
         name="memory_batches",
         caption=(
             "Slope of the log one-norm in the coefficient against batch size, at beta1 = .9, and the noise "
-            "scale B_simple near the crossing. Below zero: as the formula gives. 95% intervals."
+            "scale B_simple near the crossing, of the seeds that crossed. Below zero: as the formula gives. "
+            "95% intervals."
         ),
         sql="figure_memory_batches.sql",
         draw=draw_batches,

@@ -1,5 +1,5 @@
 -- One row: one task, threshold and arm of a mediation. value: mean over seeds of the log one-norm over that of the same
--- seed's reference (the memoryless twin without the term; Lion without a penalty), with its 95% half-width.
+-- seed's reference (the memoryless twin without the term; Lion without a penalty), with its standard error (missing of one seed).
 WITH arms AS (
     SELECT
         split_part(t.task, '@', 1) AS task,
@@ -21,7 +21,7 @@ SELECT
     a.arm,
     count(*) AS num_seeds,
     avg(a.y - r.y) AS value,
-    1.96 * coalesce(stddev(a.y - r.y), 0) / sqrt(count(*)) AS half
+    stddev(a.y - r.y) / sqrt(count(*)) AS error
 FROM arms AS a
 JOIN arms AS r
     ON (r.task, r.seed, r.threshold) = (a.task, a.seed, a.threshold)

@@ -1,5 +1,5 @@
 -- One row: one task, threshold and batch size (0: all rows) of AdamW at beta1 = .9, beta2 from .9 on: the mean over
--- seeds of the slope of the log one-norm in lr (c_n(beta1) - c_n(beta2)), its 95% half-width, and B_simple, the ratio
+-- seeds of the slope of the log one-norm in lr (c_n(beta1) - c_n(beta2)), its standard error (missing of one seed), and B_simple, the ratio
 -- of the means of tr Sigma and |G|^2 over the rows from half the crossing's step to 3/2 of it (none where not measured).
 WITH crossed AS (
     SELECT
@@ -37,7 +37,7 @@ SELECT
     s.batch_size,
     count(*) AS num_seeds,
     avg(s.slope) AS slope,
-    1.96 * coalesce(stddev(s.slope), 0) / sqrt(count(*)) AS half,
+    stddev(s.slope) / sqrt(count(*)) AS error,
     any_value(z.simple) AS simple
 FROM slopes AS s
 LEFT JOIN scales AS z USING (task, threshold, batch_size)

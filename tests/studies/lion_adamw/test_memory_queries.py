@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Canvas
 import gradlaw_studies.lion_adamw
 from gradlaw_analysis.sample_sql import bind
 from gradlaw_studies.lion_adamw.claims_memory import MEMORY_CLAIMS
-from gradlaw_studies.lion_adamw.draw_memory import MEMORY_FIGURES
+from gradlaw_studies.lion_adamw.draw_memory import MEMORY_FIGURES, half_widths
 from gradlaw_studies.lion_adamw.law import mean_age
 
 FOLDER = Path(gradlaw_studies.lion_adamw.__file__).parent
@@ -213,7 +213,7 @@ def test_norms_are_over_the_same_seed_at_equal_betas(tables):
     row = rows.loc[(LEVEL, 0.99)]
     assert row["num_seeds"] == 2
     assert row["above"] == pytest.approx(math.log(1.25))
-    assert row["above_half"] == pytest.approx(0.0, abs=1e-9)
+    assert row["above_error"] == pytest.approx(0.0, abs=1e-9)
     assert row["x"] == pytest.approx(LR * (mean_age(0.9, CROSSED) - mean_age(0.99, CROSSED)))
     assert rows.loc[(LEVEL, 0.9), "above"] == 0.0
     assert row["accuracy"] == 0.0
@@ -234,6 +234,12 @@ def test_arms_are_over_their_own_reference(tables):
         "memory": math.log(1.1), "corrected": math.log(1.2),
         "rewarded": math.log(1.1), "penalized": math.log(0.9),
     })  # fmt: skip
+
+
+def test_half_widths_are_student_s():
+    """Two seeds: 12.706 standard errors; sixteen: 2.131; of one seed there is none."""
+    found = half_widths(pd.Series([1.0, 2.0, math.nan]), pd.Series([2, 16, 1]))
+    assert list(found) == pytest.approx([12.706, 2 * 2.131, 0.0], abs=1e-3)
 
 
 def test_a_threshold_that_no_run_reaches_is_counted(tables):
