@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import tarfile
 import tempfile
 import urllib.request
@@ -70,33 +71,45 @@ def fetch(archive: Archive, to: Path | None = None) -> tuple[Path, bool]:
         That folder, and whether anything had to be fetched.
 
     Raises:
-        DataError: The folder holds something else, the address does not answer, or what came is not the
-            archive.
+        DataError: The folder holds something else or cannot be written, the address does not answer, or what
+            came is not the archive.
     """
     home = to or archive.home()
     missing = [name for name in archive.files if not (home / name).is_file()]
     if not missing:
         return home, False
-    if home.exists() and any(home.iterdir()):
-        msg = f"{home}: it is not empty and lacks {', '.join(missing)}; choose another folder or remove it"
-        raise DataError(msg)
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.parent, prefix=".fetch-") as scratch:
-        packed = Path(scratch) / "archive"
-        _download(archive, packed)
-        try:
-            with tarfile.open(packed) as opened:
-                opened.extractall(scratch, filter="data")
-        except tarfile.TarError as error:
-            msg = f"{archive.url}: cannot be unpacked: {error}"
-            raise DataError(msg) from error
-        unpacked = Path(scratch) / archive.folder
-        lacking = [name for name in archive.files if not (unpacked / name).is_file()]
-        if lacking:
-            msg = f"{archive.url}: got an archive without {', '.join(lacking)} in {archive.folder}"
+    try:
+        if home.exists() and any(home.iterdir()):
+            lacks = ", ".join(missing)
+            msg = f"{home}: it is not empty and lacks {lacks}; choose another folder or remove it"
             raise DataError(msg)
-        unpacked.replace(home)
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home.parent, prefix=".fetch-") as scratch:
+            packed = Path(scratch) / "archive"
+            _download(archive, packed)
+            _unpack(archive, packed, Path(scratch)).replace(home)
+    except DataError:
+        raise
+    except OSError as error:
+        msg = f"{home}: the files cannot be put there ({error}); choose another folder"
+        raise DataError(msg) from error
     return home, True
+
+
+def _unpack(archive: Archive, packed: Path, scratch: Path) -> Path:
+    """The unpacked folder. Raises DataError unless it holds what it should; members outside are refused."""
+    try:
+        with tarfile.open(packed) as opened:
+            opened.extractall(scratch, filter="data")
+    except tarfile.TarError as error:
+        msg = f"{archive.url}: cannot be unpacked: {error}"
+        raise DataError(msg) from error
+    unpacked = scratch / archive.folder
+    lacking = [name for name in archive.files if not (unpacked / name).is_file()]
+    if lacking:
+        msg = f"{archive.url}: got an archive without {', '.join(lacking)} in {archive.folder}"
+        raise DataError(msg)
+    return unpacked
 
 
 def _download(archive: Archive, path: Path) -> None:
@@ -108,7 +121,7 @@ def _download(archive: Archive, path: Path) -> None:
             while chunk := answer.read(_CHUNK_BYTES):
                 found.update(chunk)
                 out.write(chunk)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         msg = f"{archive.url}: {error}; try again, or unpack the archive by hand"
         raise DataError(msg) from error
     if found.hexdigest() != archive.sha256:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import http.client
 import io
 import tarfile
 import threading
@@ -139,6 +140,27 @@ def test_a_folder_with_other_things_is_left_alone(archive: Archive) -> None:
     with pytest.raises(DataError, match=r"not empty and lacks data_batch_2\.bin"):
         fetch(archive)
     assert [path.name for path in archive.home().iterdir()] == [TRAIN_FILES[0]]
+
+
+def test_a_place_that_cannot_hold_a_folder_is_named(archive: Archive, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(DataError, match=r"file.*: the files cannot be put there .*another folder"):
+            fetch(archive, place)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_answer_that_breaks_off_leaves_nothing(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks_off(*_: object) -> None:
+        got = b"ab"
+        raise http.client.IncompleteRead(got)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", breaks_off)
+    with pytest.raises(DataError, match=r"small\.tar\.gz: IncompleteRead.*try again"):
+        fetch(archive)
+    assert list((tmp_path / "home").iterdir()) == []
 
 
 def _repacked(archive: Archive, folder: Path, name: str) -> Archive:

@@ -10,7 +10,7 @@ asked AS (
             AS held
     FROM trials AS t
     LEFT JOIN ends AS e USING (trial_id)
-    WHERE t.trial_id IN (SELECT trial_id FROM plans WHERE role = 'edge')
+    WHERE t.trial_id IN (SELECT trial_id FROM plans WHERE role = 'edge') AND t.state IN ('done', 'diverged')
 ),
 edges AS (
     SELECT
@@ -22,7 +22,7 @@ edges AS (
         (ln(max(lr) FILTER (held)) + ln(min(lr) FILTER (NOT held))) / 2 AS log_edge
     FROM asked
     GROUP BY ALL
-    HAVING bool_or(held) AND NOT bool_and(held)
+    HAVING max(lr) FILTER (held) < min(lr) FILTER (NOT held)
 )
 SELECT seed, rule, schedule, coalesce(warmup_steps, 0)::BIGINT AS warmup_steps, exp(log_edge) AS edge
 FROM edges

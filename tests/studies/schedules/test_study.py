@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -11,13 +12,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gradlaw.claim import PairedDifference, Trend
+import gradlaw
+import gradlaw_studies.schedules
+from gradlaw.claim import PairedDifference, Scalar, Trend
 from gradlaw.plan import PlanKind, make_plan
 from gradlaw.rules.adam import BETA2
 from gradlaw.schedules import LinearWarmup, MomentWarmup
 from gradlaw.space import Edge
 from gradlaw.study import Grid
+from gradlaw.trial import State
+from gradlaw_analysis.catalog import Catalog
 from gradlaw_analysis.figures.render import draw
+from gradlaw_analysis.sample_sql import bind
 from gradlaw_analysis.stats.power import check_decidable
 from gradlaw_studies.schedules.claims import CLAIMS
 from gradlaw_studies.schedules.figures import FIGURES
@@ -27,7 +33,43 @@ from gradlaw_studies.schedules.study import ADAM, STUDY
 
 mpl.use("agg")
 
+FOLDER = Path(gradlaw_studies.schedules.__file__).parent
+
 DECIDING = [name for name, preset in STUDY.presets.items() if preset.decides]
+
+
+@pytest.mark.slow
+def test_the_smoke_preset_runs_its_searches_and_every_query_and_figure_takes_its_rows(tmp_path: Path) -> None:
+    summary = gradlaw.run(
+        "schedules", preset="smoke", seeds=1, store=tmp_path, launcher="inline", compile="never"
+    )
+    assert summary.complete
+    assert set(summary.states) <= {State.DONE, State.DIVERGED}
+    assert sum(summary.states.values()) == summary.trials_planned
+    catalog = Catalog(tmp_path)
+    with catalog.connection(summary.plan_id) as connection:
+        assert connection.execute("SELECT DISTINCT kind FROM plans").fetchall() == [("smoke",)]
+        asked = connection.execute(
+            "SELECT count(*) FROM trials JOIN plans USING (trial_id) WHERE role = 'edge' "
+            "GROUP BY task, rule, schedule, warmup_steps"
+        ).fetchall()
+        assert len(asked) == 3 + 3 + 2 + 2  # lengths of warm-up by rule, the factor, the quadratic
+        assert {number for (number,) in asked} <= {2, 4}  # the ends, and both halvings if they bracket
+        assert (4,) in asked
+
+        def ask(sql: str, parameters: Mapping[str, Scalar]) -> pd.DataFrame:
+            return connection.execute(bind((FOLDER / sql).read_text(), parameters, sql)).df()
+
+        items = [*CLAIMS, *(control for claim in CLAIMS for control in claim.controls)]
+        samples = {(item.sql, *item.parameters.items()): item for item in items}
+        for item in samples.values():
+            assert set(ask(item.sql, item.parameters).get("seed", [])) <= {0}
+        for gate in {claim.gate.sql: claim.gate for claim in CLAIMS if claim.gate}.values():
+            assert ask(gate.sql, gate.parameters)["passed"].any()
+        for figure in FIGURES:
+            rows = ask(figure.sql, figure.parameters)
+            assert len(rows)
+            assert len(draw(figure.draw, rows).uri) > 1000
 
 
 def searched(preset: str) -> list[Grid]:
