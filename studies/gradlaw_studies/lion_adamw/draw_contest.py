@@ -207,7 +207,7 @@ def _plain_ticks(ax: Axes) -> None:
 
 def _decimals(bounds: Iterable[float]) -> list[float]:
     low, high = np.log10(list(bounds))
-    digits = (1, 2, 5) if high - low >= 1 else (1, 1.2, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
+    digits = (1, 2, 5) if high - low >= 1 else (1, 1.2, 1.5, 2, 3, 5, 7)
     powers = range(int(np.floor(low)), int(np.floor(high)) + 1)
     return [digit * 10.0**power for power in powers for digit in digits]
 
