@@ -59,6 +59,12 @@ def _inside(budget: dict[str, Scalar]) -> Gate:
     )
 
 
+def _other_budget(name: str, statement: str, budget: dict[str, Scalar], test: PairedDifference) -> Control:
+    return Control(
+        name=name, statement=statement, sql="descent.sql", parameters=budget, test=test, expect="refuted"
+    )
+
+
 def _planted(name: str, statement: str, kind: str, *, source: str) -> Control:
     return Control(
         name=name,
@@ -218,6 +224,7 @@ CLAIMS = (
         test=LOWER,
         family="descent",
         gate=_inside(EXAMPLES),
+        controls=(_other_budget("at_equal_steps", "After 98 steps it must not hold.", STEPS, LOWER),),
     ),
     Claim(
         name="equal_steps",
@@ -228,6 +235,11 @@ CLAIMS = (
         test=HIGHER,
         family="descent",
         gate=_inside(STEPS),
+        controls=(
+            _other_budget(
+                "at_equal_examples", "After two epochs of examples it must not hold.", EXAMPLES, HIGHER
+            ),
+        ),
     ),
     _timed(
         "power_of_two",

@@ -1,10 +1,10 @@
 -- One row: one seed and rule (part), at the best lr of each batch size B (fewest steps on average over seeds). The
 -- hyperbola (S / Smin - 1)(E / Emin - 1) = 1 of steps S and examples E = S B (arXiv 1812.06162, eq. 2.11) is
 -- Smin / S + Emin / E = 1, linear in both unknowns: they minimise the sum over B of r^2, r = 1 - Smin / S - Emin / E
--- being the residual relative to S. Fits of fewer than three batch sizes, or with a negative unknown, are left out.
+-- being the residual relative to S, neither below 0. Fits of fewer than three batch sizes are left out.
 -- value, by $quantity: 'residual', sqrt(sum r^2 / (number of B - 2)); 'scale', log10 of Bcrit = Emin / Smin over
 -- B_simple, tr Sigma and |G|^2 each averaged over the logged steps of the same runs, then over batch sizes, and then
--- divided.
+-- divided; without a fit whose Smin or Emin is 0, which has no Bcrit.
 -- $source: 'measured', or a check of the instrument: steps at the same batch sizes of exactly 100 (1 + 64 / B)
 -- ('hyperbola'), 100 max(1, 64 / B) ('knee') or 100 (1 + sqrt(64 / B)) ('root'); then B_simple is 64 / $ratio.
 WITH cells AS (
@@ -60,24 +60,32 @@ sums AS (
     GROUP BY ALL
     HAVING count(*) >= 3
 ),
+free AS (
+    SELECT
+        *,
+        (u * vv - v * uv) / (uu * vv - uv * uv) AS free_s,
+        (v * uu - u * uv) / (uu * vv - uv * uv) AS free_e
+    FROM sums
+),
 fits AS (
     SELECT
         seed,
         rule,
-        (u * vv - v * uv) / (uu * vv - uv * uv) AS s_min,
-        (v * uu - u * uv) / (uu * vv - uv * uv) AS e_min,
-        -- of least squares: sum r^2 = num_sizes - Smin u - Emin v
+        -- where one unknown would be negative it is 0, and the other is fitted alone
+        CASE WHEN free_s < 0 THEN 0 WHEN free_e < 0 THEN u / uu ELSE free_s END AS s_min,
+        CASE WHEN free_s < 0 THEN v / vv WHEN free_e < 0 THEN 0 ELSE free_e END AS e_min,
+        -- of least squares, so too: sum r^2 = num_sizes - Smin u - Emin v
         sqrt(greatest(num_sizes - s_min * u - e_min * v, 0) / (num_sizes - 2)) AS residual,
         CASE $source WHEN 'measured' THEN b_simple ELSE 64 / $ratio END AS b_simple
-    FROM sums
+    FROM free
 )
 SELECT
     seed,
     rule AS part,
-    CASE $quantity WHEN 'residual' THEN residual WHEN 'scale' THEN log10(e_min / s_min / b_simple) END AS value,
+    CASE $quantity WHEN 'residual' THEN residual WHEN 'scale' THEN log10(nullif(e_min, 0) / nullif(s_min, 0) / b_simple) END AS value,
     s_min,
     e_min,
     residual,
     b_simple
 FROM fits
-WHERE s_min > 0 AND e_min > 0 AND b_simple > 0
+WHERE $quantity = 'residual' OR (s_min > 0 AND e_min > 0 AND b_simple > 0)

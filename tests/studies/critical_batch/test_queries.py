@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import least_squares
+from scipy.optimize import least_squares, nnls
 
 import gradlaw_studies.critical_batch
 from gradlaw_analysis.sample_sql import bind
@@ -130,7 +130,7 @@ def test_the_noise_scale_averages_numerator_and_denominator_apart_at_the_best_lr
     assert found == pytest.approx({"sgd@1": math.log10(0.64), "adam@1": math.log10(2.0)})
 
 
-def fitted(tables, steps_of):
+def fitted(tables, steps_of, parameters=RESIDUAL):
     """The query's fit of given steps, one seed and rule."""
     trials = pd.DataFrame(
         [
@@ -145,7 +145,7 @@ def fitted(tables, steps_of):
     with duckdb.connect() as connection:
         connection.register("trials", trials)
         connection.register("metrics", metrics)
-        return ask(connection, "hyperbola.sql", RESIDUAL)
+        return ask(connection, "hyperbola.sql", parameters)
 
 
 def test_the_fit_is_that_of_least_squares_on_relative_residuals_and_near_that_on_logs(tables):
@@ -172,7 +172,21 @@ def test_two_batch_sizes_are_no_fit(tables, num):
 
 
 def test_steps_that_rise_with_the_batch_size_give_no_critical_one(tables):
-    assert fitted(tables, {2: 10, 8: 20, 32: 40, 128: 80}).empty
+    assert fitted(tables, {2: 10, 8: 20, 32: 40, 128: 80}, SCALE).empty
+
+
+@pytest.mark.parametrize("power", [0.5, -1.3])
+def test_steps_that_no_hyperbola_meets_count_with_the_nearest_ones_residual(tables, power):
+    """They rise with the batch size, or fall faster than 1 / B: an unknown would be below 0."""
+    steps = {size: 1000 * size**power for size in SIZES}
+    (row,) = fitted(tables, steps).itertuples()
+    sizes, measured = np.array(list(steps)), np.array(list(steps.values()))
+    design = np.column_stack([1 / measured, 1 / (measured * sizes)])
+    (s_min, e_min), left = nnls(design, np.ones(len(sizes)))
+    assert min(s_min, e_min) == 0
+    assert (row.s_min, row.e_min) == pytest.approx((s_min, e_min))
+    assert row.value == pytest.approx(left / math.sqrt(len(sizes) - 2))
+    assert row.value > 0.3
 
 
 def test_planted_laws_have_the_residuals_that_the_margin_rests_on():
