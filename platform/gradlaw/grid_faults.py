@@ -196,8 +196,9 @@ def _end_faults(grid: Grid) -> list[str]:
 def program_faults(program: Training) -> list[str]:
     """What is impossible in all trials of a program alike."""
     faults = _metric_faults(program)
-    if 0 < program.batch_size < program.accumulate:
-        allowed = f"1 .. {program.batch_size}, the batch's samples"
+    num_samples = _samples_of_a_batch(program) if program.accumulate > 1 else 0
+    if 0 < num_samples < program.accumulate:
+        allowed = f"1 .. {num_samples}, the batch's samples"
         faults.append(f"accumulate: got {program.accumulate} parts, allowed {allowed}")
     for probe in program.probes:
         if isinstance(probe, TableProbe):
@@ -215,6 +216,13 @@ def program_faults(program: Training) -> list[str]:
             "(sampling 'epoch' draws without replacement)"
         )
     return faults
+
+
+def _samples_of_a_batch(program: Training) -> int:
+    """0 where that is not known: the whole of a stream."""
+    if program.batch_size or program.task.num_rows is None:
+        return program.batch_size
+    return len(program.task.split(streams_of(0)).train)
 
 
 def _metric_faults(program: Training) -> list[str]:

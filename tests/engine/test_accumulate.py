@@ -152,3 +152,5 @@ def test_impossible_numbers_are_refused_at_plan_time() -> None:
         _planned(accumulate=0)
     with pytest.raises(ConfigurationError, match=r"accumulate: got 9 parts, allowed 1 \.\. 8"):
         _planned(accumulate=9, values={"batch_size": 8})
+    with pytest.raises(ConfigurationError, match=r"accumulate: got 1618 parts, allowed 1 \.\. 1617"):
+        _planned(accumulate=1618)  # the full batch
