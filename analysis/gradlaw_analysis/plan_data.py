@@ -26,6 +26,7 @@ MISSING = "missing"
 # What DuckDB says of a table or column that a view does not have; every other error is shown as it is.
 _NOT_HELD = re.compile(
     r'(Table) with name (\w+) does not exist|(column) named "(\w+)"|Referenced (column) "(\w+)" not found'
+    r'|(Column) "(\w+)" referenced that exists in the SELECT clause'  # an alias of the name that is missing
 )
 
 _TRIALS = """

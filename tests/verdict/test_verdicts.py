@@ -97,7 +97,12 @@ def test_controls_are_shown_and_break_the_instrument(verdicts: dict[str, Verdict
 
 
 @pytest.mark.parametrize(
-    ("file", "cause"), [("lost.sql", "table no_such_table"), ("lost_column.sql", "column no_such_setting")]
+    ("file", "cause"),
+    [
+        ("lost.sql", "table no_such_table"),
+        ("lost_column.sql", "column no_such_setting"),
+        ("lost_alias.sql", "column no_such_setting"),
+    ],
 )
 def test_what_the_store_does_not_hold_is_no_data_in_plain_words(
     opened: OpenStore, judged: Path, monkeypatch: pytest.MonkeyPatch, file: str, cause: str
