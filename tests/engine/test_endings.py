@@ -230,7 +230,7 @@ def test_halving_after_memory_did_not_suffice(train: Train, least_squares: Any, 
 
 def test_the_time_limit_ends_all_chunks_of_a_shared_budget(train: Train, least_squares: Any) -> None:
     trained = train(
-        least_squares(), SGD(), LRS, steps=10**9, log_every=64, time_limit_s=0.5, width=2, probes=(),
+        least_squares(), SGD(), LRS, steps=10**9, log_every=64, time_limit_s=2.0, width=2, probes=(),
         halving=Halving(metric="loss", first=64 * 10**6),
     )  # fmt: skip
     assert [one.state for one in trained.results] == [State.TIMED_OUT] * 4

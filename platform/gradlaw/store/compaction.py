@@ -113,8 +113,9 @@ def _publish(files: LocalFiles, generation: int, parts: list[Part]) -> bool:
     manifest = json.dumps({"schema_version": SCHEMA_VERSION, "parts": parts}).encode()
     try:
         won = files.create(paths.manifest(generation), manifest)
-    except StoreError:
-        _discard(files, generation, parts)
+    except BaseException:
+        if not files.exists(paths.manifest(generation)):  # else what it names must stay, whoever wrote it
+            _discard(files, generation, parts)
         raise
     if not won:
         _discard(files, generation, parts)

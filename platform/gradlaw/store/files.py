@@ -83,6 +83,10 @@ class LocalFiles:
         with _explained(self.root / key, "read"):
             return (self.root / key).read_bytes()
 
+    def exists(self, key: str) -> bool:
+        """Whether there is such a file."""
+        return (self.root / key).exists()
+
     def delete(self, key: str) -> None:
         """Removes a file, if it is there."""
         with _explained(self.root / key, "delete"), suppress(FileNotFoundError):

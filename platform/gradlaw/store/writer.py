@@ -154,7 +154,8 @@ class PackWriter:
 
         Raises:
             SchemaError: If the rows do not fit; nothing was written, a corrected call may follow.
-            StoreError: If they cannot be written; nothing of this attempt is visible.
+            StoreError: If they cannot be written; nothing of this attempt is visible, unless only the last
+                step failed, to force the commit's name to disk.
         """
         self._check_open()
         trials = trials_table(self.study, self.pack, rows)
@@ -171,8 +172,10 @@ class PackWriter:
                 reach("between_files")
             self._publish_trials(trials, listed)
         except BaseException:
-            for file in listed:
-                self._files.delete(file.key)
+            # an interrupt may come when the commit is there already: then what it lists must stay
+            if not self._files.exists(paths.data(paths.TRIALS, self.study, self.pack)):
+                for file in listed:
+                    self._files.delete(file.key)
             raise
         finally:
             self._clear()

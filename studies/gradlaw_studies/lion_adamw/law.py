@@ -41,7 +41,7 @@ def mean_age(beta: float, num_gradients: int) -> float:
         num_gradients: n, >= 1.
 
     >>> round(mean_age(0.999, 301), 1), round(mean_age(0.9, 10_000), 6), mean_age(0.9, 1)
-    (142.4, 9.0, 0.0)
+    (142.5, 9.0, 0.0)
     """
     power = num_gradients * math.log(beta)
     return beta / (1.0 - beta) - num_gradients * math.exp(power) / -math.expm1(power)
