@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
-from gradlaw.claim import Mean, Slope
+from gradlaw.claim import Mean, Outcome, Slope
 from gradlaw_analysis import OpenStore
-from gradlaw_analysis.report.words import quantity_text
+from gradlaw_analysis.report.terminal import write_verdicts
+from gradlaw_analysis.report.words import data_first, quantity_text
 
 SLOPE = Slope(target=-0.5, margin=0.01, sd=0.004)
 
@@ -22,3 +24,14 @@ def test_a_claim_of_several_parts_says_so(opened: OpenStore, judged: Path) -> No
     assert verdict.document()["num_parts"] == 1
     parted = replace(verdict, claim=replace(verdict.claim, test=each))
     assert parted.document()["num_parts"] == 9
+
+
+def test_claims_without_data_come_last(opened: OpenStore, judged: Path) -> None:
+    (first, *_) = found = opened.verdicts([judged], record=False)
+    without = replace(first, verdict=Outcome.NO_DATA)
+    others = [verdict for verdict in found if verdict.verdict is not Outcome.NO_DATA]
+    assert data_first([without, *others]) == [*others, without]
+    written = io.StringIO()
+    write_verdicts([without, replace(others[-1], plan=without.plan)], stream=written)
+    shown = written.getvalue()
+    assert shown.index(str(others[-1].claim.name)) < shown.index(str(without.claim.name))

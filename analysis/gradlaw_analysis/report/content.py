@@ -17,6 +17,7 @@ from gradlaw.studies import StudyFolder
 from gradlaw_analysis.declared import ClaimChange
 from gradlaw_analysis.figures.render import Drawing, draw
 from gradlaw_analysis.plan_data import PlanData
+from gradlaw_analysis.report.words import data_first
 from gradlaw_analysis.sample_sql import bind, sample_sql
 from gradlaw_analysis.verdict import Verdict
 
@@ -77,7 +78,7 @@ class StudyContent:
     Attributes:
         name: Of the study.
         title: First heading of its README, or its name.
-        verdicts: In the order of the claims.
+        verdicts: In the order of the claims, those without data last.
         figures: In the order declared.
         changes: Claims that differ from what was locked.
         num_planned, num_ended: Trials of the plan, and those that have ended.
@@ -141,7 +142,7 @@ def study_content(
     return StudyContent(
         name=folder.name,
         title=_title(folder),
-        verdicts=tuple(verdicts),
+        verdicts=tuple(data_first(verdicts)),
         figures=tuple(_figure(folder, figure, plan) for figure in folder.figures),
         changes=tuple(changes),
         num_planned=plan.num_planned,

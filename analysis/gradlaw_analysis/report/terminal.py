@@ -16,6 +16,7 @@ from gradlaw.errors import UnknownNameError
 from gradlaw_analysis.judge import SMOKE
 from gradlaw_analysis.report.words import (
     STYLES,
+    data_first,
     estimate_text,
     interval_text,
     level_text,
@@ -68,7 +69,7 @@ def _lines(verdicts: Sequence[Verdict]) -> Iterable[Text]:
 
 
 def _study_lines(verdicts: Sequence[Verdict]) -> Iterable[Text]:
-    first = verdicts[0]
+    first, *_ = verdicts = data_first(verdicts)
     heading = f"{first.study}, plan {first.plan}: {first.num_trials:,} of {first.num_planned:,} trials"
     yield Text(_printable(heading), style="bold")
     notes = [_notes(verdict) for verdict in verdicts]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gradlaw.claim import AllBelow, Distribution, Outcome, Statistic, Survival, Trend
 from gradlaw_analysis.figures.numbers import decimals, number, p_text
 from gradlaw_analysis.verdict import Verdict
@@ -15,6 +17,11 @@ STYLES = {
     Outcome.NO_DATA: "dim",
 }
 """Style of each outcome on a terminal."""
+
+
+def data_first(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Those without data last: a preset may hold the trials of a few of a study's claims."""
+    return sorted(verdicts, key=lambda verdict: verdict.verdict is Outcome.NO_DATA)
 
 
 def estimate_text(verdict: Verdict) -> str:
