@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test fast lint types clean
+.PHONY: setup demo test fast lint types audit clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,11 @@ lint: setup
 
 types: setup
 	$(BIN)/python -m mypy
+
+# Known vulnerabilities of what is pinned; asks the advisory service, so it needs the internet.
+audit: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audit]'
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 clean:
 	rm -rf $(VENV) results report.html

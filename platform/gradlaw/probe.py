@@ -1,14 +1,14 @@
 """Probes: quantities measured along a trial. One file each in ``gradlaw.probes``, citing its formula.
 
 A :class:`MetricProbe` adds columns to ``metrics`` and runs in the batched program. A
-:class:`TableProbe` adds rows to a declared table at chosen steps and sees one trial at a time; since a
+:class:`TableProbe` adds rows to a declared table at chosen steps and sees snapshots of trials; since a
 snapshot is all it needs, it can also be run later on stored weights.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -170,3 +170,12 @@ class TableProbe(Probe):
     @abstractmethod
     def rows(self, snapshot: Snapshot) -> Mapping[str, Columns]:
         """Rows by table name; ``step`` is given by the probe where the table declares it."""
+
+    def rows_together(self, snapshots: Iterable[Snapshot]) -> Iterator[Mapping[str, Columns]]:
+        """Rows of several trials of one batch at one step, in their order: by default one after the other.
+
+        For a probe whose work is batched over trials, as Hessian-vector products are. A snapshot is made when
+        it is taken, so that what takes one at a time holds one at a time. What is given may differ from
+        :meth:`rows` by rounding alone.
+        """
+        return (self.rows(snapshot) for snapshot in snapshots)

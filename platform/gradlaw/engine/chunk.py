@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,21 @@ from gradlaw.task import Task
 
 _SCALARS = 3  # ended_at, ending and last_loss are the last tensors of Moving
 _LAST_LOSS, _ENDING, _ENDED_AT = -1, -2, -3
+
+
+class Asked(NamedTuple):
+    """A member to be measured by a table probe.
+
+    Attributes:
+        probe, place: Which, and whose.
+        mark: Names a reason that comes once; "" where it is due by the step.
+        crossing: What was crossed, where that is the reason.
+    """
+
+    probe: TableProbe
+    place: int
+    mark: str = ""
+    crossing: Target | None = None
 
 
 class Chunk:
@@ -107,11 +122,10 @@ class Chunk:
 
     def measure_ends(self, positions: Sequence[int], steps_done: Sequence[int]) -> None:
         """Table probes due at the last step, of members that ended early, unless they measured there."""
-        for member, step in zip(positions, steps_done, strict=True):
-            steps = self.members[member].trial.steps
+        for place, step in zip(positions, steps_done, strict=True):
+            steps = self.members[place].trial.steps
             due, measured = (self._due[steps].get(at, ()) for at in (steps, step))
-            probes = [probe for probe in due if probe not in measured]
-            self._measure(step, member, probes, mark="end")
+            self._measure(step, [Asked(probe, place, "end") for probe in due if probe not in measured])
         self._drain()
 
     def part(self) -> Part:
@@ -183,36 +197,38 @@ class Chunk:
     def _measure_due(self, step: int) -> None:
         if not any(step in due for due in self._due.values()):
             return
-        running = self._moving[_ENDED_AT].cpu() == RUNNING
-        for number, member in enumerate(self.members):
-            if bool(running[number]):
-                self._measure(step, number, self._due[member.trial.steps].get(step, ()))
+        running = (self._moving[_ENDED_AT].cpu() == RUNNING).tolist()
+        asked = [
+            Asked(probe, place)
+            for place, member in enumerate(self.members)
+            if running[place]
+            for probe in self._due[member.trial.steps].get(step, ())
+        ]
+        self._measure(step, asked)
 
     def _measure_crossings(self, step: int, values: Mapping[str, Tensor]) -> None:
         if values:
-            for place, (probe, target, mark) in self._watch.crossed(step, values, self._moving[_ENDED_AT]):
-                self._measure(step, place, (probe,), mark=mark, crossing=target)
+            crossed = self._watch.crossed(step, values, self._moving[_ENDED_AT])
+            asked = [Asked(probe, place, mark, target) for place, (probe, target, mark) in crossed]
+            self._measure(step, asked)
 
-    def _measure(
-        self,
-        step: int,
-        member: int,
-        probes: Sequence[TableProbe],
-        *,
-        mark: str = "",
-        crossing: Target | None = None,
-    ) -> None:
-        """Table probes of one member at its parameters now; ``mark`` names a reason that comes once."""
-        if not probes:
+    def _measure(self, step: int, asked: Sequence[Asked]) -> None:
+        """Table probes of members at their parameters now, each probe's members together."""
+        if not asked:
             return
         task, stack = self._functions.program.task, self.stack()
-        snapshot = snapshot_of(task, stack, self.members[member], member, step, crossing)
-        for probe in probes:
-            for name, columns in probe.rows(snapshot).items():
-                table = declared(name, probe.tables(), f"probe {probe.name}")
-                self._pending.add_rows(step, member, table, columns, mark)
-        if mark:
-            self._pending.add_mark(step, member, mark)
+        for probe in {id(item.probe): item.probe for item in asked}.values():
+            own = [item for item in asked if item.probe is probe]
+            snapshots = (
+                snapshot_of(task, stack, self.members[item.place], item.place, step, item.crossing)
+                for item in own
+            )
+            for item, rows in zip(own, probe.rows_together(snapshots), strict=True):
+                for name, columns in rows.items():
+                    table = declared(name, probe.tables(), f"probe {probe.name}")
+                    self._pending.add_rows(step, item.place, table, columns, item.mark)
+                if item.mark:
+                    self._pending.add_mark(step, item.place, item.mark)
 
     def _restored(self) -> Moving:
         moving: Moving = Flattened.rebuild(self._stack.moving, self._moving)

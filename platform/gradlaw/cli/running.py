@@ -1,46 +1,17 @@
-"""The command line. On stdout only what was asked for; everything else goes to stderr.
-
-Exit codes: 0 done; 1 something failed, or a claim is refuted under ``--strict``; 2 wrong usage;
-130 interrupted.
-"""
+"""Commands that plan, run and measure."""
 
 from __future__ import annotations
 
-import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
-from gradlaw.errors import GradlawError, UsageError
+from gradlaw.cli.app import DEFAULT_STORE, StoreOption, app, notes, say
 from gradlaw.settings import parse_settings
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    invoke_without_command=True,
-    pretty_exceptions_enable=False,
-)
 search_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(search_app, name="search", help="What the searches of a study asked for.")
-notes = Console(stderr=True, highlight=False)
-
-DEFAULT_STORE = Path("results")
-StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the store.")]
-StudiesArgument = Annotated[list[str] | None, typer.Argument(help="Studies; all that have a plan, if none.")]
-PlanOption = Annotated[str | None, typer.Option("--plan", help="Id of a plan; the newest, if none.")]
-
-
-@app.callback()
-def gradlaw(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-) -> None:
-    """From a claim about how networks learn to a verdict with an honest interval."""
-    if version:
-        typer.echo(metadata.version("gradlaw"))
-        raise typer.Exit
 
 
 @app.command()
@@ -145,84 +116,14 @@ def measure(
 
     settings = parse_settings(set_ or [])
     summary = measure_study(
-        study, preset=preset, set=settings, seeds=seeds, store=store, explore=explore, say=_say
+        study, preset=preset, set=settings, seeds=seeds, store=store, explore=explore, say=say
     )
-    _say(
+    say(
         f"{summary.plan_id}: {summary.trials_measured} measured, {summary.trials_held} measured before, "
         f"{len(summary.left)} left alone; {summary.wall_s:.1f} s; store {summary.store}"
     )
     if not summary.complete:
         raise typer.Exit(1)
-
-
-def _say(line: str) -> None:
-    notes.print(line, markup=False, soft_wrap=True)
-
-
-@app.command()
-def status(store: StoreOption = DEFAULT_STORE) -> None:
-    """Packs and trials by state, rate, time left."""
-    from gradlaw_analysis import open_store
-
-    typer.echo(str(open_store(store).status()))
-
-
-@app.command()
-def sql(
-    statement: Annotated[str, typer.Argument(help="One SELECT, EXPLAIN, DESCRIBE or PIVOT.")],
-    store: StoreOption = DEFAULT_STORE,
-    format_: Annotated[
-        Literal["table", "csv", "json", "parquet", "markdown"], typer.Option("--format")
-    ] = "table",
-    out: Annotated[Path | None, typer.Option(help="File to write instead of stdout.")] = None,
-    plan: Annotated[str | None, typer.Option("--plan", help="See the trials of this plan alone.")] = None,
-    time_limit_s: Annotated[float, typer.Option(help="Seconds the query may take.")] = 60.0,
-) -> None:
-    """Query the store, safely, while it fills."""
-    from gradlaw_analysis import open_store
-
-    open_store(store).write_sql(statement, file_format=format_, out=out, wall_s=time_limit_s, plan=plan)
-
-
-@app.command()
-def verdicts(
-    studies: StudiesArgument = None,
-    plan: PlanOption = None,
-    store: StoreOption = DEFAULT_STORE,
-    format_: Annotated[Literal["table", "json"], typer.Option("--format")] = "table",
-    strict: Annotated[bool, typer.Option(help="Exit 1 if a claim is refuted.")] = False,
-) -> None:
-    """What the claims of a plan come to."""
-    from gradlaw_analysis import open_store
-    from gradlaw_analysis.report.terminal import write_verdicts
-
-    found = open_store(store).verdicts(studies or None, plan=plan)
-    write_verdicts(found, format_)
-    if strict and any(verdict.verdict == "refuted" for verdict in found):
-        raise typer.Exit(1)
-
-
-@app.command()
-def report(
-    studies: StudiesArgument = None,
-    plan: PlanOption = None,
-    store: StoreOption = DEFAULT_STORE,
-    out: Annotated[Path, typer.Option(help="report.html, .md or .json")] = Path("report.html"),
-) -> None:
-    """One self-contained file: verdicts, figures, SQL, provenance."""
-    from gradlaw_analysis import open_store
-
-    open_store(store).report(studies or None, plan=plan, out=out)
-    notes.print(f"wrote {out}", markup=False)
-
-
-@app.command()
-def compact(store: StoreOption = DEFAULT_STORE) -> None:
-    """Merge the packs of a store into few large files."""
-    from gradlaw.store.compaction import compact as merge
-    from gradlaw.store.store import Store
-
-    notes.print(str(merge(Store.open(store))), markup=False)
 
 
 @app.command()
@@ -235,7 +136,7 @@ def fetch(
     from gradlaw.fetch import fetch as fetch_archive
 
     folder, fetched = fetch_archive(archive_of(name), to)
-    _say(f"{'fetched to' if fetched else 'already in'} {folder}")
+    say(f"{'fetched to' if fetched else 'already in'} {folder}")
 
 
 @search_app.command("export")
@@ -256,17 +157,4 @@ def search_export(
     settings = parse_settings(set_ or [])
     planned = plan_study(study, preset=preset, overrides=settings, seeds=seeds, explore=explore)
     number = export_journal(planned, Store.open(store), out)
-    _say(f"{planned.plan.plan_id}: {number} configurations in {out}")
-
-
-def main() -> None:
-    """Entry point: runs a command and turns what it raises into a message and an exit code."""
-    try:
-        app()
-    except GradlawError as error:
-        notes.print(f"error: {error}", markup=False, soft_wrap=True)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
-
-
-if __name__ == "__main__":
-    main()
+    say(f"{planned.plan.plan_id}: {number} configurations in {out}")

@@ -1,0 +1,5 @@
+"""``python -m gradlaw.cli``."""
+
+from gradlaw.cli import main
+
+main()

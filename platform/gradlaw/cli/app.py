@@ -1,0 +1,35 @@
+"""The application that commands join, and the options that several of them share."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+)
+notes = Console(stderr=True, highlight=False)
+
+DEFAULT_STORE = "results"
+StoreOption = Annotated[str, typer.Option("--store", help="Folder of the store, or s3://bucket/prefix.")]
+
+
+def say(line: str) -> None:
+    """One line to stderr, as it is."""
+    notes.print(line, markup=False, soft_wrap=True)
+
+
+@app.callback()
+def gradlaw(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """From a claim about how networks learn to a verdict with an honest interval."""
+    if version:
+        typer.echo(metadata.version("gradlaw"))
+        raise typer.Exit
