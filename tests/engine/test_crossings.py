@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,7 @@ class Keeper(MemoryRecorder):
 @pytest.fixture(autouse=True)
 def _forget() -> None:
     asked.clear()
+    groups.clear()
 
 
 def first_below(steps: Any, values: Any, level: float) -> int | None:
@@ -176,6 +177,40 @@ def test_closing_ranks_and_a_probe_without_rows_measure_nothing_twice(
     steps = [step for _, _, level, step in asked if level == 0.4]
     assert len(steps) == 3, "all but the one that ends at step 2"
     assert len(set(steps)) == 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouped(Seen):
+    """Likewise, of two at most; ``groups`` has the learning rates of those that it was given together."""
+
+    def rows_together(self, snapshots: Iterable[Snapshot]) -> Iterator[Mapping[str, Columns]]:
+        given = list(snapshots)
+        groups.append([snapshot.hyperparameters["lr"] for snapshot in given])
+        yield from map(self.rows, given[:2])
+
+
+groups: list[list[object]] = []
+
+
+def test_members_that_cross_at_one_check_are_measured_together(train: Train, least_squares: Any) -> None:
+    """Two learning rates as good as equal, and one that is faster: each with its own rows."""
+    arms = tuple({"lr": lr} for lr in (0.02, 0.05, 0.02 * (1.0 + 1e-9)))
+    given = {"steps": 60, "compile": "never"}
+    packed = train(least_squares(), Adam(), arms, probes=(FullLoss(), Grouped(levels=(0.7,))), **given)
+    assert groups == [[0.05], [0.02, 0.02 * (1.0 + 1e-9)]]
+    for member, arm in enumerate(arms):
+        alone = train(least_squares(), Adam(), (arm,), probes=(FullLoss(), Seen(levels=(0.7,))), **given)
+        expected, found = (run.rows(at, "seen") for run, at in ((alone, 0), (packed, member)))
+        for name, column in expected.items():
+            assert found[name].tolist() == (
+                column.tolist() if name == "trial_id" else pytest.approx(column, rel=1e-12)
+            )
+
+
+def test_a_probe_that_leaves_a_member_out_is_no_silent_loss(train: Train, least_squares: Any) -> None:
+    arms = tuple({"lr": 0.02 * (1.0 + 1e-9 * number)} for number in range(3))
+    with pytest.raises(ValueError, match="shorter"):
+        train(least_squares(), Adam(), arms, steps=60, probes=(FullLoss(), Grouped(levels=(0.7,))))
 
 
 def test_batches_halved_for_lack_of_memory_measure_once(train: Train, watched: Any) -> None:

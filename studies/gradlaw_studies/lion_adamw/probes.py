@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 from torch.func import grad, vjp
+from torch.utils._pytree import tree_map
 
 from gradlaw.ending import Target
 from gradlaw.errors import ConfigurationError
@@ -17,13 +19,19 @@ from gradlaw.probe import Columns, Snapshot, TableProbe
 from gradlaw.probes.lanczos import largest_eigenvalue
 from gradlaw.probes.sharpness import NUM_ITERATIONS
 from gradlaw.probes.training_set import flatten, unflatten
-from gradlaw.random import streams_of
+from gradlaw.random import Streams, streams_of
 from gradlaw.table import Table
-from gradlaw.task import Batch, Params, Taps, Task
+from gradlaw.task import Buffers, Params, Split, Taps, Task
 from gradlaw_studies.lion_adamw.tables import MATCHED_LOSS
 
 ROWS_AT_ONCE = 1_000
 """Training rows of one pass: more are taken in parts."""
+
+ROWS_TOGETHER = 16_000
+"""Rows of all trials of one pass: more than 16 trials of a thousand rows at once are no faster on a CPU."""
+
+PARAMETERS_TOGETHER = 1_000_000
+"""Likewise of the parameters; as many vectors of them are held as Lanczos has iterations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,57 +93,110 @@ class MatchedLoss(TableProbe):
 
     def rows(self, snapshot: Snapshot) -> Mapping[str, Columns]:
         """One row."""
-        assert snapshot.crossing is not None
-        assert snapshot.split is not None
-        product, flat = _curvature(snapshot, snapshot.split.train)
-        test = _set(snapshot, snapshot.split.test)
-        streams = streams_of(snapshot.seed, device=flat.device).at(part=snapshot.step)
-        direction = streams.normal("noise", (flat.shape[0],), flat.dtype)
-        out = snapshot.task.loss(snapshot.params, snapshot.buffers, test, None, Taps(train=False))
+        return _row(snapshot, self._values(snapshot.task, _inputs(snapshot)))
+
+    def rows_together(self, snapshots: Iterable[Snapshot]) -> Iterator[Mapping[str, Columns]]:
+        """As one program over the trials; few trials at once where each has many rows."""
+        waiting = iter(snapshots)
+        for first in waiting:
+            num = _together(first)
+            group = [first, *itertools.islice(waiting, num - 1)]
+            if len(group) == 1:
+                yield self.rows(first)
+                continue
+            inputs = tree_map(lambda *leaves: torch.stack(leaves), *map(_inputs, group))
+            values = torch.vmap(functools.partial(self._values, first.task))(inputs)
+            for place, snapshot in enumerate(group):
+                yield _row(snapshot, {name: value[place] for name, value in values.items()})
+
+    def _values(self, task: Task, inputs: Inputs) -> dict[str, Tensor]:
+        """What is measured of one trial, each a scalar; under vmap too."""
+        product, flat = _curvature(task, inputs)
+        test = task.batch(inputs.split.test, inputs.streams())
+        out = task.loss(inputs.params, inputs.buffers, test, None, Taps(train=False))
         wide = flat.double()
-        values: dict[str, float | Tensor] = {
-            "threshold": snapshot.crossing.value,
+        return {
             "grad_l1": wide.abs().sum(),
             "grad_l1_perturbed": torch.sqrt(wide * wide + self.eps).sum(),
-            "sharpness": largest_eigenvalue(product, direction, self.num_iterations).value,
+            "sharpness": largest_eigenvalue(product, inputs.direction, self.num_iterations).value,
             "test_loss": out.loss,
-            "test_accuracy": snapshot.task.scores(out.outputs, test)["accuracy"],
-        }
-        return {
-            MATCHED_LOSS.name: {
-                "step": [snapshot.step],
-                **{name: [float(value)] for name, value in values.items()},
-            }
+            "test_accuracy": task.scores(out.outputs, test)["accuracy"],
         }
 
 
-def _set(snapshot: Snapshot, rows: Tensor) -> Batch:
-    """Rows of the data as a batch, as they are evaluated."""
-    return snapshot.task.batch(rows, streams_of(snapshot.seed, device=rows.device))
+class Inputs(NamedTuple):
+    """What a measurement takes of one trial; all tensors.
+
+    Attributes:
+        params, buffers, split: The snapshot's.
+        seed: The trial's.
+        direction: Where Lanczos begins, shape [n].
+    """
+
+    params: Params
+    buffers: Buffers
+    split: Split
+    seed: Tensor
+    direction: Tensor
+
+    def streams(self) -> Streams:
+        """The trial's."""
+        return Streams(self.seed, torch.zeros_like(self.seed))
+
+
+def _inputs(snapshot: Snapshot) -> Inputs:
+    assert snapshot.split is not None
+    flat = flatten(snapshot.params)
+    streams = streams_of(snapshot.seed, device=flat.device)
+    direction = streams.at(part=snapshot.step).normal("noise", (flat.shape[0],), flat.dtype)
+    return Inputs(snapshot.params, snapshot.buffers, snapshot.split, streams.seed, direction)
+
+
+def _together(snapshot: Snapshot) -> int:
+    """How many trials like this one are measured at once."""
+    assert snapshot.split is not None
+    if not snapshot.task.vmappable:
+        return 1
+    num_rows = max(len(rows) for rows in snapshot.split)
+    num_params = sum(value.numel() for value in snapshot.params.values())
+    return max(1, min(ROWS_TOGETHER // num_rows, PARAMETERS_TOGETHER // num_params))
+
+
+def _row(snapshot: Snapshot, values: Mapping[str, Tensor]) -> Mapping[str, Columns]:
+    assert snapshot.crossing is not None
+    measured = {name: [float(value)] for name, value in values.items()}
+    return {
+        MATCHED_LOSS.name: {
+            "step": [snapshot.step],
+            "threshold": [snapshot.crossing.value],
+            **measured,
+        }
+    }
 
 
 Pull = Callable[[Params], tuple[Params]]
 
 
-def _curvature(snapshot: Snapshot, rows: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:
-    """The Hessian of the mean loss over rows times a vector of all parameters, and the gradient; both flat.
+def _curvature(task: Task, inputs: Inputs) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """The Hessian of the mean loss over training rows times a vector, and its gradient; flat.
 
     Sums over parts of the rows. Of a single part the gradient is taken once, and a product is one pass back
     through it; of several none is kept, so that memory holds one part at a time.
     """
+    rows = inputs.split.train
     parts = torch.split(rows, ROWS_AT_ONCE)
 
     def pulled(part: Tensor) -> tuple[Params, Pull]:
-        batch = _set(snapshot, part)
+        batch = task.batch(part, inputs.streams())
 
         def loss(params: Params) -> Tensor:
-            value = snapshot.task.loss(params, snapshot.buffers, batch, None, Taps(train=False)).loss
+            value = task.loss(params, inputs.buffers, batch, None, Taps(train=False)).loss
             return value * (len(part) / len(rows))
 
-        return cast("tuple[Params, Pull]", vjp(grad(loss), snapshot.params))
+        return cast("tuple[Params, Pull]", vjp(grad(loss), inputs.params))
 
     def product(vector: Tensor) -> Tensor:
-        like = unflatten(vector, snapshot.params)
+        like = unflatten(vector, inputs.params)
         return _sum(flatten(pull(like)[0]) for _, pull in passes())
 
     held = [pulled(part) for part in parts[:1]] if len(parts) == 1 else None

@@ -22,6 +22,7 @@ from gradlaw_studies.lion_adamw import probes
 from gradlaw_studies.lion_adamw.probes import MatchedLoss
 
 EPS = 1e-4
+PROBE = MatchedLoss(thresholds=(2.5, 2.4), eps=EPS, num_iterations=60)
 
 
 def plain_network(task, params):
@@ -30,27 +31,25 @@ def plain_network(task, params):
     return lambda x: torch.tanh(x @ w1.T + b1) @ w2.T + b2
 
 
-@pytest.fixture(scope="module")
-def measured():
+def snapshot_of(seed, level):
+    """The digits' network as it starts."""
     task = DigitsMLP(width=2, test_share=0.5).to(torch.device("cpu"), torch.float64)
-    params, buffers = task.init(streams_of(3))
-    snapshot = Snapshot(
+    params, buffers = task.init(streams_of(seed))
+    return Snapshot(
         task=task,
         params=params,
         buffers=buffers,
-        split=task.split(streams_of(3)),
+        split=task.split(streams_of(seed)),
         hyperparameters={},
-        seed=3,
+        seed=seed,
         step=7,
         steps=9,
-        crossing=Target(metric="train_loss", value=2.5),
+        crossing=Target(metric="train_loss", value=level),
     )
-    (columns,) = MatchedLoss(thresholds=(2.5,), eps=EPS, num_iterations=60).rows(snapshot).values()
-    return snapshot, {name: values[0] for name, values in columns.items()}
 
 
-def test_norms_and_sharpness_are_those_of_the_full_training_loss(measured):
-    snapshot, row = measured
+def dense(snapshot):
+    """Gradient and Hessian of the mean loss over the training rows, all entries."""
     task, rows = snapshot.task, snapshot.split.train
     sizes = [value.numel() for value in snapshot.params.values()]
     flat = torch.cat([value.reshape(-1) for value in snapshot.params.values()])
@@ -63,7 +62,19 @@ def test_norms_and_sharpness_are_those_of_the_full_training_loss(measured):
         )
 
     gradient = torch.autograd.functional.jacobian(loss, flat)
-    hessian = torch.autograd.functional.hessian(loss, flat)
+    return gradient, torch.autograd.functional.hessian(loss, flat)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    snapshot = snapshot_of(3, 2.5)
+    (columns,) = PROBE.rows(snapshot).values()
+    return snapshot, {name: values[0] for name, values in columns.items()}
+
+
+def test_norms_and_sharpness_are_those_of_the_full_training_loss(measured):
+    snapshot, row = measured
+    gradient, hessian = dense(snapshot)
     assert row["grad_l1"] == pytest.approx(gradient.abs().sum().item(), rel=1e-10)
     assert row["grad_l1_perturbed"] == pytest.approx(torch.sqrt(gradient**2 + EPS).sum().item(), rel=1e-10)
     assert row["sharpness"] == pytest.approx(torch.linalg.eigvalsh(hessian)[-1].item(), rel=1e-6)
@@ -121,7 +132,7 @@ def test_a_task_without_held_out_rows_is_refused():
 
 def test_what_a_probe_draws_is_a_pure_function_of_seed_and_step(measured):
     snapshot, row = measured
-    (again,) = MatchedLoss(thresholds=(2.5,), eps=EPS, num_iterations=60).rows(snapshot).values()
+    (again,) = PROBE.rows(snapshot).values()
     assert all(np.array_equal(values, [row[name]]) for name, values in again.items())
 
 
@@ -129,6 +140,38 @@ def test_rows_taken_in_parts_give_the_same(measured, monkeypatch):
     """As of networks whose training rows do not fit in memory at once; parts of unequal length."""
     snapshot, row = measured
     monkeypatch.setattr(probes, "ROWS_AT_ONCE", 200)
-    (again,) = MatchedLoss(thresholds=(2.5,), eps=EPS, num_iterations=60).rows(snapshot).values()
+    (again,) = PROBE.rows(snapshot).values()
     assert len(snapshot.split.train) % 200
     assert {name: values[0] for name, values in again.items()} == pytest.approx(row, rel=1e-9)
+
+
+@pytest.mark.parametrize("limit", [{}, {"ROWS_TOGETHER": 1800}, {"PARAMETERS_TOGETHER": 400}])
+def test_trials_measured_together_are_measured_as_each_by_itself(monkeypatch, limit):
+    """All five as one program, and two by two with one left over: each against its own dense Hessian."""
+    for name, value in limit.items():
+        monkeypatch.setattr(probes, name, value)
+    widths = []
+    vmap = torch.vmap
+    monkeypatch.setattr(
+        torch, "vmap", lambda function: lambda item: widths.append(len(item.seed)) or vmap(function)(item)
+    )
+    snapshots = [snapshot_of(seed, 2.5 - 0.1 * (seed % 2)) for seed in range(3, 8)]
+    found = list(PROBE.rows_together(iter(snapshots)))
+    assert widths == ([2, 2] if limit else [5])
+    for snapshot, tables in zip(snapshots, found, strict=True):
+        row, alone = (
+            {name: values[0] for name, values in item["matched_loss"].items()}
+            for item in (tables, PROBE.rows(snapshot))
+        )
+        assert row == pytest.approx(alone, rel=1e-9)
+        gradient, hessian = dense(snapshot)
+        assert row["sharpness"] == pytest.approx(torch.linalg.eigvalsh(hessian)[-1].item(), rel=1e-9)
+        assert row["grad_l1"] == pytest.approx(gradient.abs().sum().item(), rel=1e-10)
+    assert len({tables["matched_loss"]["sharpness"][0] for tables in found}) == 5
+
+
+def test_what_vmap_cannot_run_is_measured_one_by_one(monkeypatch):
+    monkeypatch.setattr(DigitsMLP, "vmappable", False)
+    monkeypatch.delattr(torch, "vmap")
+    snapshots = [snapshot_of(seed, 2.5) for seed in (3, 4)]
+    assert [tables["matched_loss"]["threshold"] for tables in PROBE.rows_together(snapshots)] == [[2.5]] * 2
