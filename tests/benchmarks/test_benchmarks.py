@@ -163,3 +163,14 @@ def test_loops_of_the_sweep_train_the_same_loss(monkeypatch: pytest.MonkeyPatch)
     assert trial.advance(20) == pytest.approx(float(loss), rel=1e-6)
     assert trial.advance(1) < 0.9 * float(loss)
     assert len(first) == 44  # of 49 rows
+
+
+def test_curvature_compares_each_task_of_the_study() -> None:
+    found = lines([sys.executable, str(FOLDER / "curvature.py"), "--quick"])
+    assert [(line["task"], line["trials"]) for line in found] == [
+        ("digits_mlp", 2),
+        ("modular_addition", 2),
+        ("digits_conv", 2),
+    ]
+    for line in found:
+        assert line["ratio"] == pytest.approx(line["alone_ms"] / line["together_ms"], rel=0.02)
