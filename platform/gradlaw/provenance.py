@@ -8,10 +8,12 @@ import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 PACKAGES = ("gradlaw", "torch", "numpy", "pyarrow", "ray", "scikit-learn")
+COMMIT_FILE = "COMMIT"
+"""In the metadata of a wheel made for a cluster: the commit it was made from."""
 
 
 @cache
@@ -28,7 +30,10 @@ def versions() -> Mapping[str, str]:
 
 @cache
 def git_commit() -> str:
-    """Commit of the checkout that runs, "" where there is none; "+changes" if files differ from it."""
+    """Commit of the checkout that runs, or that the wheel was made from; "+changes" if files differ from it.
+
+    It is "" where there is none.
+    """
     folder = Path(__file__).parent
 
     def ask(*words: str) -> str:
@@ -37,10 +42,17 @@ def git_commit() -> str:
 
     try:
         if not ask("ls-files", "--", Path(__file__).name):
-            return ""  # installed below somebody else's checkout
+            return _commit_of_wheel()  # installed below somebody else's checkout
         changed = ask("status", "--porcelain", "--untracked-files=no")
         return ask("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.SubprocessError):
+        return _commit_of_wheel()
+
+
+def _commit_of_wheel() -> str:
+    try:
+        return distribution("gradlaw").read_text(COMMIT_FILE) or ""
+    except PackageNotFoundError:  # the packages without their metadata
         return ""
 
 
