@@ -91,7 +91,7 @@ def describe_plan(
     with all_faults(options.faults()):
         planned = plan_study(study, preset=preset, overrides=set, seeds=seeds, explore=explore)
     planned.check_claims()
-    held = Store.open(store) if Path(store).exists() else None
+    held = Store.find(store)
     index = held.index() if held else {}
     growth = Growth(planned.plan, held)
     pending = missing_packs(growth.plan, index, retry_failed=options.retry_failed)

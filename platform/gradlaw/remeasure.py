@@ -36,7 +36,7 @@ from gradlaw.probes.weights import BUFFER, PARAMETER, WEIGHTS, tensor_of
 from gradlaw.random import streams_of
 from gradlaw.recorded import record_plan
 from gradlaw.store.committed import committed_rows
-from gradlaw.store.files import LocalFiles
+from gradlaw.store.files import Files
 from gradlaw.store.resolve import Unit
 from gradlaw.store.store import Store
 from gradlaw.store.trials import TrialRow
@@ -125,7 +125,7 @@ def measure(
     _name_left(left, say)
     return MeasureSummary(
         plan_id=plan.plan_id,
-        store=str(opened.path),
+        store=opened.path,
         trials_planned=sum(len(pack.members) for pack in plan.packs),
         trials_measured=measured,
         left=left,
@@ -182,7 +182,7 @@ def commit_measured(lacking: Lacking, store: Store) -> None:
         writer.commit([_trial_row(job, asked) for job in lacking.jobs])
 
 
-def _copy(pack: Pack, jobs: Sequence[Job], files: LocalFiles, writer: PackWriter) -> None:
+def _copy(pack: Pack, jobs: Sequence[Job], files: Files, writer: PackWriter) -> None:
     """The rows that stay, of jobs with rows in one unit and the same tables to copy."""
     assert isinstance(pack.program, Training)
     wanted = {job.member.trial.trial_id: job.source for job in jobs}
@@ -198,7 +198,7 @@ def _probe(job: Job, snapshot: Snapshot, writer: PackWriter) -> None:
             writer.append(table, with_trial(table, columns, job.member.trial.trial_id))
 
 
-def _snapshots(pack: Pack, jobs: Sequence[Job], files: LocalFiles) -> Iterator[tuple[Job, Snapshot]]:
+def _snapshots(pack: Pack, jobs: Sequence[Job], files: Files) -> Iterator[tuple[Job, Snapshot]]:
     """What the table probes due would have seen while the trials ran."""
     program = pack.program
     assert isinstance(program, Training)
@@ -231,9 +231,7 @@ class _Kept(NamedTuple):
     tensors: Mapping[tuple[str, str], Tensor]
 
 
-def _kept_weights(
-    files: LocalFiles, unit: Unit, jobs: Mapping[str, Job], num_tensors: int
-) -> Iterator[_Kept]:
+def _kept_weights(files: Files, unit: Unit, jobs: Mapping[str, Job], num_tensors: int) -> Iterator[_Kept]:
     """The weights that are due, each whole, with hardly more than one row group in memory."""
     wanted = {trial_id: job.source for trial_id, job in jobs.items()}
     steps = sorted({step for job in jobs.values() for step in job.due})

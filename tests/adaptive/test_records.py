@@ -72,7 +72,7 @@ def test_the_view_holds_every_round(store: Store) -> None:
 
 def test_a_damaged_round_is_named_and_the_rest_stays_readable(store: Store) -> None:
     store.write_plan(record("demo_2", is_open=False), [PLAIN])
-    (store.path / paths.plan_round("demo_1", 0)).write_bytes(b"PAR1 but not really")
+    (store.files.root / paths.plan_round("demo_1", 0)).write_bytes(b"PAR1 but not really")
     catalog = Catalog(store)
     assert [plan.plan_id for plan in catalog.plans] == ["demo_2"]
     assert any("0.parquet holds no round" in item.reason for item in catalog.set_aside)
@@ -89,9 +89,9 @@ def test_a_missing_round_is_named(store: Store) -> None:
 
 def test_a_plan_of_before_rounds_is_read(store: Store) -> None:
     """Its file has the first four columns alone, and its record says nothing of rounds."""
-    file = store.path / paths.plan("demo_1")
+    file = store.files.root / paths.plan("demo_1")
     table = pq.read_table(file)
-    (store.path / paths.plan_round("demo_1", 0)).unlink()
+    (store.files.root / paths.plan_round("demo_1", 0)).unlink()
     pq.write_table(table.select(PLAN_SCHEMA.names[:4]), file)
     rows = store.plan("demo_1")[1]
     assert rows.schema == PLAN_SCHEMA

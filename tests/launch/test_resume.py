@@ -27,7 +27,7 @@ from gradlaw.launch.worker import commit_unrun, work
 from gradlaw.planned import plan_study
 from gradlaw.store import paths
 from gradlaw.store.checkpoints import PackCheckpoints, newest_checkpoints, sweep_checkpoints
-from gradlaw.store.files import LocalFiles, Sink
+from gradlaw.store.local import LocalFiles, LocalSink
 from gradlaw.store.parquet import read_bytes
 from gradlaw.store.store import Store
 from gradlaw.trial import State
@@ -313,17 +313,17 @@ def test_rows_of_before_are_seen_at_once_and_rows_past_the_checkpoint_no_more(
 def test_a_full_disk_ends_the_checkpoints_and_not_the_pack(
     tmp_path: Path, expected: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    published = Sink.publish
+    published = LocalSink.publish
     failed: list[str] = []
 
-    def full(self: Sink, key: str, *, durable: bool = True) -> bool:
+    def full(self: LocalSink, key: str, *, durable: bool = True) -> bool:
         if key.endswith("1.safetensors"):
             failed.append(key)
             msg = "the disk is full"
             raise StoreError(msg)
         return published(self, key, durable=durable)
 
-    monkeypatch.setattr(Sink, "publish", full)
+    monkeypatch.setattr(LocalSink, "publish", full)
     store = tmp_path / "store"
     assert _about(_run(TINY, store), "no more checkpoints of pack")[0].endswith("the disk is full")
     assert len(failed) == 1

@@ -153,7 +153,7 @@ def read(store: Store) -> dict[str, bytes]:
 
 def groups(store: Store, pattern: str) -> list[int]:
     """Rows of every row group."""
-    files = [pq.ParquetFile(path) for path in sorted(store.path.glob(pattern))]
+    files = [pq.ParquetFile(path) for path in sorted(store.files.root.glob(pattern))]
     return [file.metadata.row_group(n).num_rows for file in files for n in range(file.num_row_groups)]
 
 
@@ -165,7 +165,7 @@ def test_a_store_gives_back_what_it_was_given_in_groups_bounded_by_bytes(
     kept = write(store, range(10), 1000)  # 8,000 bytes a row, and some for its name and sizes
     assert groups(store, "weights/*/*.parquet") == [3, 3, 3, 1]
     assert read(store) == kept
-    (file,) = store.path.glob("weights/*/*.parquet")
+    (file,) = store.files.root.glob("weights/*/*.parquet")
     group = pq.ParquetFile(file).metadata.row_group(0)
     column = group.column(pq.read_schema(file).get_field_index("values"))
     assert not column.is_stats_set, "no megabyte of weights stands in a footer"
@@ -200,7 +200,7 @@ def test_compaction_leaves_out_a_pack_whose_weights_are_damaged(tmp_path: Path) 
     store = Store.create(tmp_path)
     write(store, range(2), 500, "p0")
     kept = write(store, range(2, 4), 500, "p1")
-    (damaged,) = store.path.glob("weights/*/p0-0.parquet")
+    (damaged,) = store.files.root.glob("weights/*/p0-0.parquet")
     data = bytearray(damaged.read_bytes())
     data[100] ^= 1
     damaged.write_bytes(data)

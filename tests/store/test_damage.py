@@ -195,7 +195,7 @@ def test_compaction_leaves_a_damaged_file_where_it_is(tmp_path: Path, driver: Mo
 def test_a_damaged_live_part_is_named(store: Store, driver: ModuleType) -> None:
     with store.writer("toy", "p") as writer:
         driver.fill(writer, [0])
-        [first, *_] = sorted(store.path.glob("_live/*"))
+        [first, *_] = sorted(store.files.root.glob("_live/*"))
         empty(first)
         catalog = Catalog(store)
         assert [item.path for item in catalog.set_aside] == [str(first)]
@@ -210,9 +210,9 @@ def test_damaged_plans_and_locks_are_named(store: Store, driver: ModuleType) -> 
     )  # fmt: skip
     store.write_plan(record, [PlannedTrial(trial_id="x", seed=0)])
     assert not store.write_plan(record, [])
-    replace(store.path / "plans" / "demo-2.parquet")
+    replace(store.files.root / "plans" / "demo-2.parquet")
     store.append_lock("toy", {"kind": "claims"})
-    lock = store.path / "locks" / "toy" / "0001.json"
+    lock = store.files.root / "locks" / "toy" / "0001.json"
     lock.write_text("[")
     catalog = Catalog(store)
     assert [plan.plan_id for plan in catalog.plans] == ["demo-1"]
@@ -230,6 +230,6 @@ def test_damaged_plans_and_locks_are_named(store: Store, driver: ModuleType) -> 
 
 def test_a_damaged_registration_is_named(store: Store, driver: ModuleType) -> None:
     driver.write_pack(store, "p", [0])
-    (store.path / "schemas" / "noise.json").write_text("{")
+    (store.files.root / "schemas" / "noise.json").write_text("{")
     with pytest.raises(StoreError, match=r"noise\.json is damaged"):
         store.tables()

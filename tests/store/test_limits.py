@@ -123,7 +123,7 @@ def test_a_limit_on_file_sizes_is_told(tmp_path: Path, driver: ModuleType) -> No
 
 
 def test_a_store_of_another_version(store: Store) -> None:
-    (store.path / "store.json").write_text('{"schema_version": 99}')
+    (store.files.root / "store.json").write_text('{"schema_version": 99}')
     for open_ in (Store.open, Store.create):
         with pytest.raises(StoreError, match="has schema version 99, this gradlaw reads 1"):
             open_(store.path)
@@ -131,7 +131,7 @@ def test_a_store_of_another_version(store: Store) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "{"])
 def test_a_damaged_store_document(text: str, store: Store) -> None:
-    (store.path / "store.json").write_text(text)
+    (store.files.root / "store.json").write_text(text)
     with pytest.raises(StoreError, match=r"store\.json is damaged"):
         Store.open(store.path)
 
@@ -156,5 +156,5 @@ def test_a_relative_path_stays_the_same_folder_in_a_worker_that_stands_elsewhere
     monkeypatch.chdir(tmp_path)
     store = Store.create("results")
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert Store.open(store.path).path == tmp_path / "results"
+    assert Store.open(store.path).path == str(tmp_path / "results")
     assert store.index() == {}

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gradlaw.errors import SchemaError, StoreError, UsageError
-from gradlaw.store import files
+from gradlaw.store import local
 from gradlaw.store.compaction import compact
 from gradlaw.store.store import Store
 from gradlaw.table import Coded, Column, Table
@@ -185,9 +185,9 @@ def test_small_files_are_not_compressed(store: Store, driver: ModuleType) -> Non
 def test_what_other_tools_read(store: Store, driver: ModuleType) -> None:
     driver.write_pack(store, "p", [0, 1])
     for table in ("trials", "metrics", "noise"):
-        whole = pq.read_table(store.path / table)  # as pandas does
+        whole = pq.read_table(store.files.root / table)  # as pandas does
         assert whole["study"].unique().to_pylist() == ["toy"]
-    glob = store.path / "trials" / "*" / "*.parquet"
+    glob = store.files.root / "trials" / "*" / "*.parquet"
     held = duckdb.sql(f"SELECT study, state, lr, sampling, started_at FROM '{glob}'").fetchall()
     assert held == [("toy", "done", 0.5, "iid", datetime(2026, 1, 2, 3, 4, 5))] * 2
 
@@ -270,7 +270,7 @@ def test_hyperparameters_that_clash_are_refused_before_the_pack_runs(
 def test_hyperparameters_of_mixed_programs_go_into_one_commit(store: Store, driver: ModuleType) -> None:
     rows = [driver.row(0, hyperparameters={"lr": 0.1}), driver.row(1, hyperparameters={"width": 8})]
     store.writer("toy", "p").commit(rows)
-    held = pq.read_table(store.path / "trials").select(["lr", "width"]).to_pylist()
+    held = pq.read_table(store.files.root / "trials").select(["lr", "width"]).to_pylist()
     assert held == [{"lr": 0.1, "width": None}, {"lr": None, "width": 8}]
     mixed = [driver.row(2, hyperparameters={"lr": 0.1}), driver.row(3, hyperparameters={"lr": True})]
     with pytest.raises(SchemaError, match="lr: float64 in one trial, bool in another"):
@@ -339,21 +339,21 @@ def test_locks_and_verdicts_are_numbered_and_stay(store: Store, tmp_path: Path) 
     assert store.locks("toy") == ({"kind": "claims", "number": 1}, {"kind": "evaluation", "number": 2})
     assert (store.append_verdict("toy", {"claim": "c"}), store.locks("none")) == (1, ())
     assert store.verdicts("toy") == ({"claim": "c", "number": 1},)
-    (store.path / "locks" / "toy" / "0001.json").write_text("{")
+    (store.files.root / "locks" / "toy" / "0001.json").write_text("{")
     with pytest.raises(StoreError, match=r"0001\.json is damaged"):
         store.locks("toy")
 
 
 def _fails_after(monkeypatch: pytest.MonkeyPatch, error: BaseException, *parts: str) -> None:
     """An error comes when a file in this folder has just appeared."""
-    synced = files._sync_folders
+    synced = local._sync_folders
 
     def sync(folder: Path, last: Path) -> None:
         synced(folder, last)
         if folder.parts[-len(parts) :] == parts:
             raise error
 
-    monkeypatch.setattr(files, "_sync_folders", sync)
+    monkeypatch.setattr(local, "_sync_folders", sync)
 
 
 @pytest.mark.parametrize(("part", "held"), [("noise", 0), ("trials", 2)])

@@ -45,7 +45,7 @@ def lose_seeds() -> Callable[..., None]:
     def lose(store: OpenStore, *seeds: int) -> None:
         rows = store.sql("SELECT DISTINCT seed, pack_id, attempt FROM trials")
         for row in rows.loc[rows["seed"].isin(seeds)].itertuples():
-            folder = store.store.path / "trials" / "study=judged"
+            folder = store.store.files.root / "trials" / "study=judged"
             (folder / f"{row.pack_id}-{row.attempt}.parquet").unlink()
 
     return lose

@@ -149,8 +149,8 @@ def test_each_evaluation_shown_is_recorded_once(
 def test_a_store_that_cannot_be_written_still_shows(
     opened: OpenStore, judged: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shutil.rmtree(opened.store.path / "_tmp", ignore_errors=True)
-    (opened.store.path / "_tmp").write_text("in the way")  # for root, permissions stop nothing
+    shutil.rmtree(opened.store.files.root / "_tmp", ignore_errors=True)
+    (opened.store.files.root / "_tmp").write_text("in the way")  # for root, permissions stop nothing
     with caplog.at_level(logging.WARNING, logger="gradlaw"):
         assert len(opened.verdicts([judged])) == 7
     assert "shown but not recorded" in caplog.text

@@ -170,7 +170,7 @@ def test_changed_claims_and_damaged_files_are_shown(
 
     monkeypatch.setattr(declared, "CLAIMS", declared.CLAIMS[1:])
     monkeypatch.setattr("judged.figures.FIGURES", ())
-    damaged = next((opened.store.path / "drawn_noise" / "study=judged").iterdir())
+    damaged = next((opened.store.files.root / "drawn_noise" / "study=judged").iterdir())
     damaged.write_bytes(damaged.read_bytes()[:-9])
     out = tmp_path / "r.html"
     opened.report([judged], out)

@@ -141,7 +141,7 @@ def test_json_holds_what_is_promised_and_no_nan(verdicts: dict[str, Verdict]) ->
 def test_files_are_those_of_the_tables_that_are_read(opened: OpenStore, verdicts: dict[str, Verdict]) -> None:
     keys = verdicts["rounding"].files.keys
     assert {key.split("/")[0] for key in keys} == {"trials", "drawn_noise"}
-    assert all((opened.store.path / key).is_file() for key in keys)
+    assert all((opened.store.files.root / key).is_file() for key in keys)
 
 
 def test_missing_seeds_make_it_exploratory(
@@ -159,7 +159,7 @@ def test_missing_seeds_make_it_exploratory(
 
 def test_a_seed_without_all_its_trials_is_not_looked_at(opened: OpenStore, judged: Path) -> None:
     """One trial of seed 0 lacks a row, its others have ended: no look may rest on part of a block."""
-    commit = next((opened.store.path / "trials" / "study=judged").iterdir())
+    commit = next((opened.store.files.root / "trials" / "study=judged").iterdir())
     import pyarrow.parquet as pq
 
     table = pq.read_table(commit, partitioning=None)
@@ -240,7 +240,7 @@ def test_studies_that_cannot_be_found_are_left_out_aloud(
 def test_files_set_aside_are_named_once_whatever_is_asked(
     opened: OpenStore, judged: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first, *others = sorted((opened.store.path / "trials" / "study=judged").iterdir())
+    first, *others = sorted((opened.store.files.root / "trials" / "study=judged").iterdir())
     first.write_bytes(b"no Parquet")
     assert len(opened.sql("SELECT DISTINCT pack_id FROM trials")) == len(others)
     assert caplog.text.count(f"set aside: {first}: it is not a readable Parquet file") == 1

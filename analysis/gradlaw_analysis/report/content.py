@@ -108,7 +108,7 @@ class ReportContent:
     """All that a report says.
 
     Attributes:
-        store: Name of the store's folder.
+        store: Last part of the store's path.
         written_at: UTC.
         git_commit: Of the code that wrote it.
         studies: In the order asked for.
@@ -123,11 +123,11 @@ class ReportContent:
 
 
 def report_content(
-    store: Path, studies: Sequence[StudyContent], set_aside: Sequence[tuple[str, str]]
+    store: str, studies: Sequence[StudyContent], set_aside: Sequence[tuple[str, str]]
 ) -> ReportContent:
     """Puts studies together."""
     return ReportContent(
-        store=store.resolve().name,
+        store=store.rpartition("/")[2] if "://" in store else Path(store).resolve().name,
         written_at=provenance.utc_now(),
         git_commit=provenance.git_commit(),
         studies=tuple(studies),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -23,7 +22,7 @@ from safetensors import numpy as tensors
 from gradlaw.errors import StoreError
 from gradlaw.store import paths
 from gradlaw.store.faults import reach
-from gradlaw.store.files import STALE_S, Entry, LocalFiles
+from gradlaw.store.files import STALE_S, Entry, Files
 from gradlaw.store.parquet import SCHEMA_VERSION, DataFile, read_bytes
 from gradlaw.store.schema import Columns, to_arrow
 from gradlaw.store.winners import TrialStatus
@@ -37,6 +36,10 @@ KEEP_S = 3600.0
 DOCUMENT, TENSORS = ".json", ".safetensors"
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+class CheckpointGoneError(StoreError):
+    """A checkpoint was deleted while it was read: what was read of it must be forgotten."""
 
 
 class PackCheckpoints:
@@ -54,9 +57,7 @@ class PackCheckpoints:
         notes: What became of checkpoints, a line each, for the user.
     """
 
-    def __init__(
-        self, files: LocalFiles, writer: PackWriter, tables: Iterable[Table], *, every_s: float
-    ) -> None:
+    def __init__(self, files: Files, writer: PackWriter, tables: Iterable[Table], *, every_s: float) -> None:
         self.every_s = every_s
         self.notes: list[str] = []
         self._files, self._writer = files, writer
@@ -92,6 +93,9 @@ class PackCheckpoints:
 
         Args:
             refusal: Why a checkpoint of this content may not be used; "" if it may.
+
+        Raises:
+            CheckpointGoneError: Another driver deleted it half-way; abandon the attempt and begin another.
         """
         for key in reversed(_documents(self._files, self._writer.pack.pack_id)):
             try:
@@ -179,7 +183,11 @@ class PackCheckpoints:
         self._rows = [DataFile(**file) for file in held["rows"]]
         self._last = key, held["tensors"]["key"]
         for file in self._rows:
-            rows, _ = read_bytes(self._files.read(file.key))
+            try:
+                rows, _ = read_bytes(self._files.read(file.key))
+            except FileNotFoundError as error:
+                msg = f"{self._files.location(file.key)} went while it was read: another driver is at the pack"
+                raise CheckpointGoneError(msg) from error
             self._writer.copy(self._tables[file.table], rows, live=True)
             self._writer.flush()
         pack_id = self._writer.pack.pack_id
@@ -199,14 +207,14 @@ class PackCheckpoints:
         self._discard()
 
 
-def newest_checkpoints(files: LocalFiles) -> dict[str, paths.CheckpointKey]:
+def newest_checkpoints(files: Files) -> dict[str, paths.CheckpointKey]:
     """The newest checkpoint by pack id, as its name tells: it may yet be damaged, or be refused."""
     names = map(paths.parse_checkpoint, files.scan(paths.CHECKPOINTS))
     documents = [name for name in names if name and name.ending == DOCUMENT]
     return {name.pack.pack_id: name for name in sorted(documents)}
 
 
-def clear_checkpoints(files: LocalFiles, pack_id: str) -> int:
+def clear_checkpoints(files: Files, pack_id: str) -> int:
     """Deletes all checkpoints of a pack, since it is committed; returns the number of files."""
     keys = _of_pack(files, pack_id)
     for key in keys:
@@ -214,7 +222,7 @@ def clear_checkpoints(files: LocalFiles, pack_id: str) -> int:
     return len(keys)
 
 
-def sweep_checkpoints(files: LocalFiles, index: Mapping[str, TrialStatus], *, keep_s: float = KEEP_S) -> int:
+def sweep_checkpoints(files: Files, index: Mapping[str, TrialStatus], *, keep_s: float = KEEP_S) -> int:
     """Deletes what is left of checkpoints whose trials have all ended: a worker was killed before it could.
 
     What failed for good may be tried again, and then goes on: its checkpoints stay.
@@ -232,15 +240,15 @@ def sweep_checkpoints(files: LocalFiles, index: Mapping[str, TrialStatus], *, ke
         name = paths.parse_checkpoint(key)
         if name is not None:
             packs.setdefault(name.pack.pack_id, []).append(entry)
-    num_deleted = 0
+    num_deleted, now = 0, files.now() if packs else 0.0
     for pack_id, entries in packs.items():
-        age_s = time.time() - max(entry.modified_s for entry in entries)
+        age_s = now - max(entry.modified_s for entry in entries)
         if age_s >= keep_s and _ended(files, pack_id, index, age_s):
             num_deleted += clear_checkpoints(files, pack_id)
     return num_deleted
 
 
-def _ended(files: LocalFiles, pack_id: str, index: Mapping[str, TrialStatus], age_s: float) -> bool:
+def _ended(files: Files, pack_id: str, index: Mapping[str, TrialStatus], age_s: float) -> bool:
     """Whether all trials of a pack's checkpoint have ended, none as failed, with the probes asked for."""
     for key in reversed(_documents(files, pack_id)):
         try:
@@ -252,20 +260,20 @@ def _ended(files: LocalFiles, pack_id: str, index: Mapping[str, TrialStatus], ag
     return age_s >= STALE_S  # files of a checkpoint that was never whole, or is damaged
 
 
-def _of_pack(files: LocalFiles, pack_id: str) -> list[str]:
+def _of_pack(files: Files, pack_id: str) -> list[str]:
     """Keys of all files of a pack's checkpoints, documents first: none names what is gone."""
     names = [(key, paths.parse_checkpoint(key)) for key in files.scan(paths.CHECKPOINTS)]
     own = [(name.ending != DOCUMENT, key) for key, name in names if name and name.pack.pack_id == pack_id]
     return [key for _, key in sorted(own)]
 
 
-def _documents(files: LocalFiles, pack_id: str) -> list[str]:
+def _documents(files: Files, pack_id: str) -> list[str]:
     """Keys of the documents of a pack's checkpoints, oldest first."""
     names = [(paths.parse_checkpoint(key), key) for key in _of_pack(files, pack_id)]
     return [key for name, key in sorted(names) if name and name.ending == DOCUMENT]
 
 
-def _read(files: LocalFiles, key: str) -> Mapping[str, Any]:
+def _read(files: Files, key: str) -> Mapping[str, Any]:
     """The document of a checkpoint; raises StoreError if it cannot be understood."""
     try:
         document: Mapping[str, Any] = json.loads(files.read(key))
@@ -290,7 +298,7 @@ def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _checked(files: LocalFiles, file: Mapping[str, Any]) -> bytes:
+def _checked(files: Files, file: Mapping[str, Any]) -> bytes:
     """The content of a file that a checkpoint names; raises StoreError unless it is what was written."""
     try:
         data = files.read(file["key"])

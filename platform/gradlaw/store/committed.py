@@ -10,7 +10,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # pyarrow ships no types
 
 from gradlaw.errors import StoreError
-from gradlaw.store.files import LocalFiles
+from gradlaw.store.files import Files
 from gradlaw.store.paths import PackKey
 from gradlaw.store.resolve import Unit
 from gradlaw.store.schema import KEYS
@@ -22,7 +22,7 @@ Wanted = Mapping[str, PackKey]
 
 
 def committed_rows(
-    files: LocalFiles, unit: Unit, table: str, wanted: Wanted, columns: Sequence[str] | None = None
+    files: Files, unit: Unit, table: str, wanted: Wanted, columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
     """Rows of a table, with one row group of one file in memory at a time.
 
@@ -39,15 +39,17 @@ def committed_rows(
     for file in unit.files:
         if file.table != table:
             continue
-        location = files.location(file.key)
         try:
-            with pq.ParquetFile(location, page_checksum_verification=True) as parquet:
+            with (
+                files.open(file.key) as handle,
+                pq.ParquetFile(handle, page_checksum_verification=True) as parquet,
+            ):
                 for number in range(parquet.num_row_groups):
                     mask = _mask(parquet.read_row_group(number, _KEYS, use_threads=False), wanted)
                     if pc.any(mask).as_py():  # of large columns only what is wanted is read
                         yield parquet.read_row_group(number, columns, use_threads=False).filter(mask)
         except (pa.ArrowException, OSError) as error:
-            msg = f"{location} cannot be read: {error}; run again, or restore it from a copy"
+            msg = f"{files.location(file.key)} cannot be read: {error}; run again, or restore it from a copy"
             raise StoreError(msg) from error
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]  # pyarrow ships no
 from gradlaw.errors import StoreError
 from gradlaw.store import paths
 from gradlaw.store.faults import reach
-from gradlaw.store.files import STALE_S, LocalFiles
+from gradlaw.store.files import STALE_S, Files
 from gradlaw.store.parquet import (
     ROW_GROUP_BYTES,
     ROW_GROUP_ROWS,
@@ -98,23 +97,25 @@ def _is_part(unit: Unit) -> bool:
     return any(file.key.startswith(f"{paths.GENERATIONS}/") for file in unit.files)
 
 
-def _waiting(files: LocalFiles, resolved: Resolved, keep_s: float) -> bool:
+def _waiting(files: Files, resolved: Resolved, keep_s: float) -> bool:
     """Whether merged inputs are still there and only wait for the next generation to be deleted."""
     covered = {pack for unit in resolved.units if _is_part(unit) for pack in unit.packs}
     names = (paths.parse_data(key) for key in files.scan(paths.TRIALS))
     left = any(name is not None and name.pack in covered for name in names)
     manifest = files.scan(paths.GENERATIONS).get(paths.manifest(resolved.generation))
-    return left and manifest is not None and manifest.modified_s < time.time() - keep_s
+    return left and manifest is not None and manifest.modified_s < files.now() - keep_s
 
 
-def _publish(files: LocalFiles, generation: int, parts: list[Part]) -> bool:
+def _publish(files: Files, generation: int, parts: list[Part]) -> bool:
     """Makes a generation visible; the one that comes second removes its files."""
     reach("compaction_before_manifest")
     manifest = json.dumps({"schema_version": SCHEMA_VERSION, "parts": parts}).encode()
     try:
         won = files.create(paths.manifest(generation), manifest)
     except BaseException:
-        if not files.exists(paths.manifest(generation)):  # else what it names must stay, whoever wrote it
+        if not (
+            files.late or files.exists(paths.manifest(generation))
+        ):  # else what it names must stay, whoever wrote it
             _discard(files, generation, parts)
         raise
     if not won:
@@ -123,7 +124,7 @@ def _publish(files: LocalFiles, generation: int, parts: list[Part]) -> bool:
     return won
 
 
-def _discard(files: LocalFiles, generation: int, parts: Iterable[Part]) -> None:
+def _discard(files: Files, generation: int, parts: Iterable[Part]) -> None:
     for file in _files_of(parts):
         if file.startswith(f"{paths.GENERATIONS}/{generation}/"):
             files.delete(file)
@@ -138,7 +139,7 @@ def _files_of(parts: Iterable[Part]) -> Iterator[str]:
 class _Merge:
     """Writes the files of one generation."""
 
-    def __init__(self, files: LocalFiles, generation: int, part_bytes: int) -> None:
+    def __init__(self, files: Files, generation: int, part_bytes: int) -> None:
         self._files, self._generation, self._part_bytes = files, generation, part_bytes
         self._token = uuid.uuid4().hex[:12]
         self._parts: list[Part] = []
@@ -244,12 +245,15 @@ def _sorted(pieces: list[pa.Table]) -> pa.Table:
     return rows.sort_by([(name, "ascending") for name in keys])
 
 
-def _groups_of(files: LocalFiles, listed: Iterable[DataFile]) -> Iterator[pa.Table]:
+def _groups_of(files: Files, listed: Iterable[DataFile]) -> Iterator[pa.Table]:
     """The rows of files of one table in their order, in groups that are neither small nor large."""
     held: list[pa.Table] = []
     size = 0
     for file in listed:
-        with pq.ParquetFile(files.location(file.key), page_checksum_verification=True) as parquet:
+        with (
+            files.open(file.key) as handle,
+            pq.ParquetFile(handle, page_checksum_verification=True) as parquet,
+        ):
             for number in range(parquet.num_row_groups):
                 held.append(parquet.read_row_group(number, use_threads=False))
                 size += held[-1].nbytes
@@ -264,7 +268,7 @@ def _size(unit: Unit) -> int:
     return sum(file.size for file in unit.files)
 
 
-def _load(files: LocalFiles, file: DataFile) -> pa.Table:
+def _load(files: Files, file: DataFile) -> pa.Table:
     """The rows of a file, from the very bytes whose digest is compared."""
     try:
         data = files.read(file.key)
@@ -279,10 +283,12 @@ def _load(files: LocalFiles, file: DataFile) -> pa.Table:
         raise DamagedError(file.key, str(error)) from error
 
 
-def _clean(files: LocalFiles, keep_s: float) -> int:
+def _clean(files: Files, keep_s: float) -> int:
     """Deletes what no reader can need any more; returns the number of files."""
-    now = time.time()
     entries = files.scan(paths.GENERATIONS)
+    if not entries:
+        return 0
+    now = files.now()
     ages = {
         number: now - entry.modified_s
         for key, entry in entries.items()
@@ -309,7 +315,7 @@ def _clean(files: LocalFiles, keep_s: float) -> int:
     return len(set(doomed))
 
 
-def _manifests(files: LocalFiles, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
+def _manifests(files: Files, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
     """Every manifest that can be read, if all can: a damaged one may name what is still needed."""
     found = {}
     for number in numbers:
@@ -320,7 +326,7 @@ def _manifests(files: LocalFiles, numbers: Iterable[int]) -> dict[int, dict[str,
     return found
 
 
-def _inputs(files: LocalFiles, manifest: Mapping[str, Any], newest: Mapping[str, Any]) -> list[str]:
+def _inputs(files: Files, manifest: Mapping[str, Any], newest: Mapping[str, Any]) -> list[str]:
     """Files of commits that a generation merged and the newest still stands for, commits last."""
     held = {PackKey(*pack) for part in newest["parts"] for pack in part["packs"]}
     merged = {PackKey(*pack) for part in manifest["parts"] for pack in part["packs"]} & held

@@ -1,142 +1,52 @@
-"""The store's file operations, all of them. A bucket would be a second class with these methods.
+"""The store's file operations: what a folder and a bucket have in common.
 
 A file appears whole or not at all, is never replaced, and is named by its key: its path below the
-store's root with ``/`` between the parts.
+store's root with ``/`` between the parts. Of two that create one key, exactly one succeeds.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import stat
-import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from gradlaw.errors import StoreError
+from gradlaw.errors import UsageError
 
 TEMPORARY = "_tmp"
 STALE_S = 86_400.0
 """Age after which a temporary file belongs to no living writer: writers touch theirs at each flush."""
 
-_REMEDIES = {
-    errno.ENOSPC: "the disk is full: free space there and run again; what was committed is safe",
-    errno.EDQUOT: "the quota is used up: free space there and run again; what was committed is safe",
-    errno.EFBIG: "the file would pass the allowed size: raise the limit (ulimit -f) and run again",
-    errno.EROFS: "the file system is read-only: choose another store, or copy this one to write to it",
-    errno.EACCES: "permission denied: choose another store, or change the folder's permissions",
-    errno.EPERM: "not permitted: the store needs a file system with hard links and write permission",
-    errno.EOPNOTSUPP: "not supported: the store needs a file system with hard links",
-    errno.ENOTDIR: "a file stands where a folder should be: choose another store",
-}
+BUCKETS = ("s3", "gs")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file in a listing: size in bytes and time of its last change, in seconds since the epoch."""
+    """One file in a listing: size in bytes and time of its last change, in seconds, by the store's clock."""
 
     key: str
     size: int
     modified_s: float
 
 
-@contextmanager
-def _explained(path: Path, verb: str) -> Iterator[None]:
-    """Turns what the system refuses into an error that names the file and the remedy."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, (StoreError, FileNotFoundError)):
-            raise
-        remedy = _REMEDIES.get(error.errno or 0, "check the disk and run again; what was committed is safe")
-        msg = f"cannot {verb} {path}: {error.strerror or error}; {remedy}"
-        raise StoreError(msg) from error
-
-
-class LocalFiles:
-    """Files below one folder of a local or shared file system that has hard links."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def location(self, key: str) -> str:
-        """Where the file is, for a reader outside this module."""
-        return str(self.root / key)
-
-    def sink(self) -> Sink:
-        """A new file that nobody sees until it is published."""
-        return Sink(self)
-
-    def create(self, key: str, data: bytes, *, durable: bool = True) -> bool:
-        """Creates a file with this content; returns False, changing nothing, if there is one."""
-        with self.sink() as sink:
-            sink.write(data)
-            return sink.publish(key, durable=durable)
-
-    def read(self, key: str) -> bytes:
-        """The content; raises FileNotFoundError if there is no such file."""
-        with _explained(self.root / key, "read"):
-            return (self.root / key).read_bytes()
-
-    def exists(self, key: str) -> bool:
-        """Whether there is such a file."""
-        return (self.root / key).exists()
-
-    def delete(self, key: str) -> None:
-        """Removes a file, if it is there."""
-        with _explained(self.root / key, "delete"), suppress(FileNotFoundError):
-            (self.root / key).unlink()
-
-    def scan(self, folder: str = "") -> dict[str, Entry]:
-        """Every file below a folder by its key; a missing folder is an empty one."""
-        found: dict[str, Entry] = {}
-        todo = [folder]
-        while todo:
-            here = todo.pop()
-            with _explained(self.root / here, "list"), suppress(FileNotFoundError):
-                for path in (self.root / here).iterdir():
-                    key = f"{here}/{path.name}" if here else path.name
-                    with suppress(FileNotFoundError):  # deleted while we list
-                        status = path.stat()
-                        if stat.S_ISDIR(status.st_mode):
-                            todo.append(key)
-                        else:
-                            found[key] = Entry(key, status.st_size, status.st_mtime)
-        return found
-
-    def folders(self) -> list[str]:
-        """Names of the folders directly below the root."""
-        with _explained(self.root, "list"):
-            return sorted(path.name for path in self.root.iterdir() if path.is_dir())
-
-    def sweep(self, *, stale_s: float = STALE_S) -> None:
-        """Removes temporary files that a killed writer left behind."""
-        for entry in self.scan(TEMPORARY).values():
-            if entry.modified_s < time.time() - stale_s:
-                self.delete(entry.key)
-
-
-class Sink:
+class Sink(ABC):
     """A file being written: counted, hashed, invisible until published, gone if it is not.
+
+    Use as a context manager: leaving it discards what is not published.
 
     Attributes:
         size: Bytes written so far.
     """
 
-    def __init__(self, files: LocalFiles) -> None:
-        self._root = files.root
-        self._path = files.root / TEMPORARY / uuid.uuid4().hex
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
         self._hash = hashlib.sha256()
         self.size = 0
         self.closed = False
-        with _explained(self._path, "create"):
-            self._path.parent.mkdir(exist_ok=True)
-            self._file: BinaryIO = self._path.open("xb")
 
     @property
     def sha256(self) -> str:
@@ -147,51 +57,38 @@ class Sink:
         """Appends; raises StoreError if the disk is full. What is discarded takes no more, silently."""
         if self._file.closed:  # a writer of some format still completes its file when it is let go of
             return len(data)
-        with _explained(self._path, "write"):
-            self._file.write(data)
+        self._append(data)
         self._hash.update(data)
         self.size += len(data)
         return len(data)
 
-    def flush(self) -> None:
-        """Hands what is buffered to the system, and shows that this writer lives."""
-        with _explained(self._path, "write"):
-            self._file.flush()
-            os.utime(self._path)
-
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - nothing to do, in any store
         """Does nothing: a writer of some format closes its file, and this one is not yet published."""
 
+    @abstractmethod
+    def _append(self, data: bytes) -> None:
+        """Writes to the file; raises StoreError if it cannot."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Shows that this writer lives."""
+
+    @abstractmethod
     def publish(self, key: str, *, durable: bool = True) -> bool:
-        """Makes the file appear under ``key``, on disk before it is seen.
+        """Makes the file appear under ``key``, safe from a crash before it is seen, and ends this sink.
+
+        Args:
+            key: Its name.
+            durable: False: a crash of the machine may lose it, or leave a part of it.
 
         Returns:
             False if there is a file of that name: it stays, and this one is gone.
         """
-        target = self._root / key
-        try:
-            with _explained(target, "write"):
-                self._file.flush()
-                if durable:
-                    os.fsync(self._file.fileno())
-                new_folder = not target.parent.exists()
-                target.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    os.link(self._path, target)
-                except FileExistsError:
-                    return False
-                if durable:
-                    _sync_folders(target.parent, self._root if new_folder else target.parent)
-        finally:
-            self.discard()
-        return True
 
     def discard(self) -> None:
         """Removes the file unless it was published."""
         with suppress(OSError):  # a full disk fails again on closing; the file goes all the same
             self._file.close()
-        with suppress(OSError):
-            self._path.unlink()
 
     def __enter__(self) -> Self:
         return self
@@ -200,14 +97,108 @@ class Sink:
         self.discard()
 
 
-def _sync_folders(folder: Path, last: Path) -> None:
-    """Puts a new name on disk: in its folder, and in those above it up to ``last``."""
-    while True:
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        if folder in (last, folder.parent):
-            return
-        folder = folder.parent
+class Files(ABC):
+    """All files of one store.
+
+    Attributes:
+        vouches: Whether a file of the listed size is what was written, because the server compared its
+            checksum on writing and on reading; else a reader has to look at the content.
+        late: Whether a write that was given up may still be carried out, so that what it was to name
+            must not be deleted.
+    """
+
+    vouches = False
+    late = False
+
+    @property
+    @abstractmethod
+    def path(self) -> str:
+        """Where the store is: :func:`open_files` with it gives the same files, in any process."""
+
+    @abstractmethod
+    def location(self, key: str) -> str:
+        """What a file is called outside, in messages and by other readers: a path or a URI."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Makes the place of a new store, if it is not there; raises StoreError if there can be none."""
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Names of the files and folders directly below the root; none if there is no root."""
+
+    @abstractmethod
+    def sink(self) -> Sink:
+        """A new file that nobody sees until it is published."""
+
+    @abstractmethod
+    def open(self, key: str) -> BufferedReader:
+        """The content, to be read from any position; raises FileNotFoundError if there is no such file."""
+
+    @abstractmethod
+    def read(self, key: str) -> bytes:
+        """The content; raises FileNotFoundError if there is no such file."""
+
+    @abstractmethod
+    def exists(self, key: str) -> bool:
+        """Whether there is such a file."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Removes a file, if it is there."""
+
+    @abstractmethod
+    def scan(self, folder: str = "") -> dict[str, Entry]:
+        """Every file below a folder by its key; a missing folder is an empty one."""
+
+    @abstractmethod
+    def folders(self) -> list[str]:
+        """Names of the folders directly below the root."""
+
+    @abstractmethod
+    def sweep(self, *, stale_s: float = STALE_S) -> None:
+        """Removes what a killed writer left behind and nobody sees."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """The time by the clock that stamps this store's files, in seconds.
+
+        Ages are measured by it alone, so that the clock of no machine that reads or writes matters.
+        """
+
+    def create(self, key: str, data: bytes, *, durable: bool = True) -> bool:
+        """Creates a file with this content; returns False, changing nothing, if there is one."""
+        with self.sink() as sink:
+            sink.write(data)
+            return sink.publish(key, durable=durable)
+
+    def read_each(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+        """The content of many files, in their order; None for one that is not there."""
+        for key in keys:
+            try:
+                yield key, self.read(key)
+            except FileNotFoundError:
+                yield key, None
+
+
+def open_files(path: str | Path) -> Files:
+    """The files of the store at a folder's path or a bucket's address.
+
+    Args:
+        path: A folder, ``s3://bucket/prefix`` or ``gs://bucket/prefix``.
+
+    Raises:
+        UsageError: For any other address.
+        StoreError: If a bucket cannot be reached in principle: no client library, no credentials.
+    """
+    text = str(path)
+    scheme, mark, _ = text.partition("://")
+    if not mark:
+        if text.startswith(tuple(f"{name}:/" for name in BUCKETS)):
+            msg = f"store: got {text!r}, allowed a folder or {text.replace(':/', '://', 1)!r}"
+            raise UsageError(msg)
+        from gradlaw.store.local import LocalFiles
+
+        return LocalFiles(Path(text).absolute())  # workers have a working folder of their own
+    msg = f"store: got an address that begins with {scheme}://, allowed a folder"
+    raise UsageError(msg)

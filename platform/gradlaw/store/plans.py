@@ -19,7 +19,7 @@ from gradlaw.errors import StoreError, UnknownNameError
 from gradlaw.hyperparameter import Scalar
 from gradlaw.store import paths
 from gradlaw.store.faults import reach
-from gradlaw.store.files import LocalFiles
+from gradlaw.store.files import Files
 from gradlaw.store.parquet import ROW_GROUP_ROWS, read_bytes, to_bytes
 from gradlaw.store.resolve import SetAside
 from gradlaw.store.schema import to_utc
@@ -97,7 +97,7 @@ class PlanRecord:
     is_open: bool = False
 
 
-def write_plan(files: LocalFiles, plan: PlanRecord, trials: Iterable[PlannedTrial]) -> bool:
+def write_plan(files: Files, plan: PlanRecord, trials: Iterable[PlannedTrial]) -> bool:
     """Writes a plan; returns False, changing nothing, if there is one with this plan_id.
 
     Raises:
@@ -111,7 +111,7 @@ def write_plan(files: LocalFiles, plan: PlanRecord, trials: Iterable[PlannedTria
     return False
 
 
-def write_round(files: LocalFiles, plan_id: str, number: int, trials: Iterable[PlannedTrial]) -> bool:
+def write_round(files: Files, plan_id: str, number: int, trials: Iterable[PlannedTrial]) -> bool:
     """Writes a round of a plan; returns False, changing nothing, if there is one of this number."""
     created_at = datetime.now(UTC).isoformat()
     document = {"plan_id": plan_id, "number": number, "created_at": created_at}
@@ -122,17 +122,17 @@ def write_round(files: LocalFiles, plan_id: str, number: int, trials: Iterable[P
     return created
 
 
-def close_plan(files: LocalFiles, plan_id: str) -> None:
+def close_plan(files: Files, plan_id: str) -> None:
     """Notes that no round follows."""
     files.create(paths.plan_closed(plan_id), b"{}")
 
 
-def is_closed(files: LocalFiles, plan_id: str) -> bool:
+def is_closed(files: Files, plan_id: str) -> bool:
     """Whether it is noted that no round follows."""
     return paths.plan_closed(plan_id) in files.scan(f"{paths.PLANS}/{plan_id}")
 
 
-def read_rounds(files: LocalFiles, plan_id: str) -> list[pa.Table]:
+def read_rounds(files: Files, plan_id: str) -> list[pa.Table]:
     """The rounds of a plan so far, in order, rows of ``PLAN_SCHEMA``.
 
     Raises:
@@ -145,14 +145,14 @@ def read_rounds(files: LocalFiles, plan_id: str) -> list[pa.Table]:
     return [_rows_of(files, paths.plan_round(plan_id, number)) for number in numbers]
 
 
-def plan_files(files: LocalFiles, plan_ids: Iterable[str]) -> list[str]:
+def plan_files(files: Files, plan_ids: Iterable[str]) -> list[str]:
     """Keys of all files with rows of these plans."""
     wanted = set(plan_ids)
     found = ((key, paths.parse_plan(key)) for key in sorted(files.scan(paths.PLANS)))
     return [key for key, plan in found if plan and plan.plan_id in wanted and plan.part != paths.CLOSED]
 
 
-def _rounds_of(files: LocalFiles, plan_id: str) -> list[int]:
+def _rounds_of(files: Files, plan_id: str) -> list[int]:
     found = (paths.parse_plan(key) for key in files.scan(f"{paths.PLANS}/{plan_id}"))
     return sorted(plan.part for plan in found if plan and plan.part is not None and plan.part >= 0)
 
@@ -173,7 +173,7 @@ def _rows(plan_id: str, trials: Sequence[PlannedTrial]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=PLAN_SCHEMA)
 
 
-def read_plans(files: LocalFiles) -> tuple[tuple[PlanRecord, ...], tuple[SetAside, ...]]:
+def read_plans(files: Files) -> tuple[tuple[PlanRecord, ...], tuple[SetAside, ...]]:
     """Every plan, oldest first, and the files that should be one and cannot be read."""
     plans, set_aside = [], []
     for key in sorted(files.scan(paths.PLANS)):
@@ -189,7 +189,7 @@ def read_plans(files: LocalFiles) -> tuple[tuple[PlanRecord, ...], tuple[SetAsid
     return tuple(sorted(plans, key=lambda plan: (plan.created_at, plan.plan_id))), tuple(set_aside)
 
 
-def read_plan(files: LocalFiles, plan_id: str) -> tuple[PlanRecord, pa.Table]:
+def read_plan(files: Files, plan_id: str) -> tuple[PlanRecord, pa.Table]:
     """One plan and its rows so far, of ``PLAN_SCHEMA``; raises UnknownNameError, listing the known ones."""
     try:
         record, rows = _read(files, paths.plan(paths.check("plan_id", plan_id, paths.PLAN)))
@@ -199,7 +199,7 @@ def read_plan(files: LocalFiles, plan_id: str) -> tuple[PlanRecord, pa.Table]:
         raise UnknownNameError(plan_id, kind="plan", known=known) from error
 
 
-def _read(files: LocalFiles, key: str) -> tuple[PlanRecord, pa.Table]:
+def _read(files: Files, key: str) -> tuple[PlanRecord, pa.Table]:
     try:
         rows, entries = read_bytes(files.read(key))
         document = dict(entries["plan"])
@@ -213,7 +213,7 @@ def _read(files: LocalFiles, key: str) -> tuple[PlanRecord, pa.Table]:
         raise StoreError(msg) from error
 
 
-def _rows_of(files: LocalFiles, key: str) -> pa.Table:
+def _rows_of(files: Files, key: str) -> pa.Table:
     try:
         return _filled(read_bytes(files.read(key))[0])
     except (StoreError, KeyError, TypeError, ValueError) as error:

@@ -14,14 +14,14 @@ from typing import Any
 
 from gradlaw.errors import SchemaError, StoreError
 from gradlaw.store import paths
-from gradlaw.store.files import LocalFiles
+from gradlaw.store.files import Files
 from gradlaw.store.schema import check_table
 from gradlaw.table import Column, Table
 
 _OF_METRICS = {"step", "loss"}  # what the engine always writes there
 
 
-def register_table(files: LocalFiles, table: Table) -> None:
+def register_table(files: Files, table: Table) -> None:
     """Registers a declaration; raises SchemaError if the store holds another of that name."""
     paths.check("table name", table.name)
     check_table(table)
@@ -41,7 +41,7 @@ def register_table(files: LocalFiles, table: Table) -> None:
         raise SchemaError(msg)
 
 
-def register_columns(files: LocalFiles, table: str, columns: Iterable[Column]) -> None:
+def register_columns(files: Files, table: str, columns: Iterable[Column]) -> None:
     """Registers columns of a table that grows by name; raises SchemaError if a type differs."""
     for column in columns:
         paths.check(f"column of {table}", column.name)
@@ -56,7 +56,7 @@ def register_columns(files: LocalFiles, table: str, columns: Iterable[Column]) -
             raise SchemaError(msg)
 
 
-def registered_tables(files: LocalFiles) -> dict[str, Table]:
+def registered_tables(files: Files) -> dict[str, Table]:
     """The study tables of a store by name."""
     return {
         table.name: table
@@ -66,13 +66,13 @@ def registered_tables(files: LocalFiles) -> dict[str, Table]:
     }
 
 
-def registered_columns(files: LocalFiles, table: str) -> tuple[Column, ...]:
+def registered_columns(files: Files, table: str) -> tuple[Column, ...]:
     """The columns, all nullable, that a table which grows by name has grown so far."""
     documents = [_read(files, key) for key in sorted(files.scan(f"{paths.SCHEMAS}/{table}"))]
     return tuple(Column(**document, nullable=True) for document in documents)
 
 
-def _register(files: LocalFiles, key: str, document: dict[str, Any]) -> dict[str, Any]:
+def _register(files: Files, key: str, document: dict[str, Any]) -> dict[str, Any]:
     """Creates a document unless there is one; returns the one there is."""
     try:
         return _read(files, key)
@@ -81,7 +81,7 @@ def _register(files: LocalFiles, key: str, document: dict[str, Any]) -> dict[str
         return document if created else _read(files, key)
 
 
-def _read(files: LocalFiles, key: str) -> dict[str, Any]:
+def _read(files: Files, key: str) -> dict[str, Any]:
     data = files.read(key)
     try:
         document: dict[str, Any] = json.loads(data)

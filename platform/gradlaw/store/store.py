@@ -1,4 +1,4 @@
-"""The store: a folder of Parquet that many processes write and read at once."""
+"""The store: a folder or a bucket of Parquet that many processes write and read at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 from gradlaw.errors import StoreError
 from gradlaw.hyperparameter import Scalar
 from gradlaw.store import paths
-from gradlaw.store.files import TEMPORARY, LocalFiles
+from gradlaw.store.files import TEMPORARY, open_files
 from gradlaw.store.parquet import SCHEMA_VERSION
 from gradlaw.store.plans import (
     PlannedTrial,
@@ -40,13 +40,13 @@ class Store:
     """One store, opened. Safe to use from many processes; hand its ``path``, not itself, to another.
 
     Attributes:
-        path: The folder.
+        path: The folder, or the bucket's address.
         files: Its file operations.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).absolute()  # workers have a working folder of their own
-        self.files = LocalFiles(self.path)
+        self.files = open_files(path)
+        self.path = self.files.path
         self._cache = Cache()
         self._check_version()
 
@@ -61,37 +61,38 @@ class Store:
 
     @classmethod
     def create(cls, path: str | Path) -> Store:
-        """Creates a store in a new or empty folder, or opens the one that is there.
+        """Creates a store in a new or empty place, or opens the one that is there.
 
         Raises:
-            StoreError: If the folder holds something else, cannot be written, or holds a store of
+            StoreError: If the place holds something else, cannot be written, or holds a store of
                 another schema version.
         """
-        root = Path(path)
-        files = LocalFiles(root)
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            taken = [item.name for item in root.iterdir() if item.name not in (TEMPORARY, paths.STORE)]
-        except OSError as error:
-            msg = f"cannot create a store at {root}: {error.strerror}; choose another folder"
-            raise StoreError(msg) from error
-        if not (root / paths.STORE).exists():
+        files = open_files(path)
+        files.prepare()
+        names = files.names()
+        if paths.STORE not in names:
+            taken = [name for name in names if name != TEMPORARY]
             if taken:
-                msg = f"{root} is not a store and not empty (it holds {taken[0]}); choose another folder"
+                msg = f"{files.path} is not a store and not empty (it holds {taken[0]}); choose another place"
                 raise StoreError(msg)
             document = {"kind": "gradlaw store", "schema_version": SCHEMA_VERSION}
             files.create(paths.STORE, json.dumps(document).encode())
-        return cls(root)
+        return cls(path)
+
+    @classmethod
+    def find(cls, path: str | Path) -> Store | None:
+        """Opens a store; None if there is nothing at all at its place. Raises as :meth:`open`."""
+        return cls(path) if open_files(path).names() else None
 
     def _check_version(self) -> None:
         try:
             document = json.loads(self.files.read(paths.STORE))
             version = document["schema_version"]
         except FileNotFoundError as error:
-            msg = f"{self.path} is not a store: it has no {paths.STORE}; name another folder, or run a study"
+            msg = f"{self.path} is not a store: it has no {paths.STORE}; name another place, or run a study"
             raise StoreError(msg) from error
         except (ValueError, KeyError, TypeError) as error:
-            msg = f"{self.path / paths.STORE} is damaged ({error!r}); restore it from a copy"
+            msg = f"{self.files.location(paths.STORE)} is damaged ({error!r}); restore it from a copy"
             raise StoreError(msg) from error
         if version != SCHEMA_VERSION:
             msg = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from gradlaw.errors import SchemaError, StoreError
 from gradlaw.hyperparameter import Scalar
 from gradlaw.store import paths
 from gradlaw.store.faults import reach
-from gradlaw.store.files import LocalFiles
+from gradlaw.store.files import Files
 from gradlaw.store.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, DataFile, footer, open_writer, to_bytes
 from gradlaw.store.paths import PackKey
 from gradlaw.store.registry import register_columns, register_table
@@ -32,7 +31,7 @@ LIVE_KEEP_S = 3600.0
 """How long live parts stay after the last one of their attempt."""
 
 
-def reserve_attempt(files: LocalFiles, pack_id: str, first: int = 0) -> PackKey:
+def reserve_attempt(files: Files, pack_id: str, first: int = 0) -> PackKey:
     """Reserves the smallest free attempt at a pack, from ``first`` on: two drivers never get the same one."""
     paths.check("pack_id", pack_id, paths.PACK)
     document = {"host": platform.node(), "pid": os.getpid(), "started_at": datetime.now(UTC).isoformat()}
@@ -42,13 +41,14 @@ def reserve_attempt(files: LocalFiles, pack_id: str, first: int = 0) -> PackKey:
     return pack
 
 
-def sweep_live(files: LocalFiles, *, keep_s: float = LIVE_KEEP_S) -> int:
+def sweep_live(files: Files, *, keep_s: float = LIVE_KEEP_S) -> int:
     """Deletes the live parts of attempts that added none for ``keep_s``; returns how many."""
     entries = [(paths.parse_live(key), entry) for key, entry in files.scan(paths.LIVE).items()]
     latest: dict[PackKey | None, float] = {}
     for pack, entry in entries:
         latest[pack] = max(latest.get(pack, 0.0), entry.modified_s)
-    old = [entry.key for pack, entry in entries if latest[pack] < time.time() - keep_s]
+    now = files.now() if entries else 0.0
+    old = [entry.key for pack, entry in entries if latest[pack] < now - keep_s]
     for key in old:
         files.delete(key)
     return len(old)
@@ -69,7 +69,7 @@ class PackWriter:
 
     def __init__(
         self,
-        files: LocalFiles,
+        files: Files,
         study: str,
         pack_id: str,
         *,
@@ -173,7 +173,7 @@ class PackWriter:
             self._publish_trials(trials, listed)
         except BaseException:
             # an interrupt may come when the commit is there already: then what it lists must stay
-            if not self._files.exists(paths.data(paths.TRIALS, self.study, self.pack)):
+            if not (self._files.late or self._files.exists(paths.data(paths.TRIALS, self.study, self.pack))):
                 for file in listed:
                     self._files.delete(file.key)
             raise
@@ -241,7 +241,7 @@ class PackWriter:
 class TableWriter:
     """Rows of one table, in row groups of full size, in a file not yet published."""
 
-    def __init__(self, files: LocalFiles, table: Table, pack: PackKey) -> None:
+    def __init__(self, files: Files, table: Table, pack: PackKey) -> None:
         self.table = table
         self.trial_ids: set[str] = set()
         self._files, self._pack = files, pack

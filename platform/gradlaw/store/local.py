@@ -1,0 +1,184 @@
+"""The store on a disk: exclusive creation by hard links, durability by fsync."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedReader
+from pathlib import Path
+
+from gradlaw.errors import StoreError
+from gradlaw.store.files import STALE_S, TEMPORARY, Entry, Files, Sink
+
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full: free space there and run again; what was committed is safe",
+    errno.EDQUOT: "the quota is used up: free space there and run again; what was committed is safe",
+    errno.EFBIG: "the file would pass the allowed size: raise the limit (ulimit -f) and run again",
+    errno.EROFS: "the file system is read-only: choose another store, or copy this one to write to it",
+    errno.EACCES: "permission denied: choose another store, or change the folder's permissions",
+    errno.EPERM: "not permitted: the store needs a file system with hard links and write permission",
+    errno.EOPNOTSUPP: "not supported: the store needs a file system with hard links",
+    errno.ENOTDIR: "a file stands where a folder should be: choose another store",
+}
+
+
+@contextmanager
+def explained(path: Path, verb: str) -> Iterator[None]:
+    """Turns what the system refuses into an error that names the file and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, (StoreError, FileNotFoundError)):
+            raise
+        remedy = _REMEDIES.get(error.errno or 0, "check the disk and run again; what was committed is safe")
+        msg = f"cannot {verb} {path}: {error.strerror or error}; {remedy}"
+        raise StoreError(msg) from error
+
+
+class LocalFiles(Files):
+    """Files below one folder of a local or shared file system that has hard links."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def path(self) -> str:
+        return str(self.root)
+
+    def location(self, key: str) -> str:
+        return str(self.root / key)
+
+    def prepare(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"cannot create a store at {self.root}: {error.strerror}; choose another folder"
+            raise StoreError(msg) from error
+
+    def names(self) -> list[str]:
+        with explained(self.root, "list"), suppress(FileNotFoundError):
+            return sorted(path.name for path in self.root.iterdir())
+        return []
+
+    def sink(self) -> Sink:
+        return LocalSink(self.root)
+
+    def open(self, key: str) -> BufferedReader:
+        with explained(self.root / key, "read"):
+            return (self.root / key).open("rb")
+
+    def read(self, key: str) -> bytes:
+        with explained(self.root / key, "read"):
+            return (self.root / key).read_bytes()
+
+    def exists(self, key: str) -> bool:
+        return (self.root / key).exists()
+
+    def delete(self, key: str) -> None:
+        with explained(self.root / key, "delete"), suppress(FileNotFoundError):
+            (self.root / key).unlink()
+
+    def scan(self, folder: str = "") -> dict[str, Entry]:
+        found: dict[str, Entry] = {}
+        todo = [folder]
+        while todo:
+            here = todo.pop()
+            with explained(self.root / here, "list"), suppress(FileNotFoundError):
+                for path in (self.root / here).iterdir():
+                    key = f"{here}/{path.name}" if here else path.name
+                    with suppress(FileNotFoundError):  # deleted while we list
+                        status = path.stat()
+                        if stat.S_ISDIR(status.st_mode):
+                            todo.append(key)
+                        else:
+                            found[key] = Entry(key, status.st_size, status.st_mtime)
+        return found
+
+    def folders(self) -> list[str]:
+        with explained(self.root, "list"):
+            return sorted(path.name for path in self.root.iterdir() if path.is_dir())
+
+    def sweep(self, *, stale_s: float = STALE_S) -> None:
+        entries = self.scan(TEMPORARY).values()
+        now = self.now() if entries else 0.0
+        for entry in entries:
+            if entry.modified_s < now - stale_s:
+                self.delete(entry.key)
+
+    def now(self) -> float:
+        """As of the class; where nothing can be written, and so nothing deleted, this machine's clock."""
+        path = self.root / TEMPORARY / uuid.uuid4().hex
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.touch(exist_ok=False)
+            try:
+                return path.stat().st_mtime
+            finally:
+                path.unlink()
+        except OSError as error:
+            if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+                return time.time()
+            with explained(path, "create"):
+                raise
+
+
+class LocalSink(Sink):
+    """A file in the store's folder of temporary ones, until it is linked to its name."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._path = root / TEMPORARY / uuid.uuid4().hex
+        with explained(self._path, "create"):
+            self._path.parent.mkdir(exist_ok=True)
+            super().__init__(self._path.open("xb"))
+
+    def _append(self, data: bytes) -> None:
+        with explained(self._path, "write"):
+            self._file.write(data)
+
+    def flush(self) -> None:
+        with explained(self._path, "write"):
+            self._file.flush()
+            os.utime(self._path)
+
+    def publish(self, key: str, *, durable: bool = True) -> bool:
+        target = self._root / key
+        try:
+            with explained(target, "write"):
+                self._file.flush()
+                if durable:
+                    os.fsync(self._file.fileno())
+                new_folder = not target.parent.exists()
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(self._path, target)
+                except FileExistsError:
+                    return False
+                if durable:
+                    _sync_folders(target.parent, self._root if new_folder else target.parent)
+        finally:
+            self.discard()
+        return True
+
+    def discard(self) -> None:
+        super().discard()
+        with suppress(OSError):
+            self._path.unlink()
+
+
+def _sync_folders(folder: Path, last: Path) -> None:
+    """Puts a new name on disk: in its folder, and in those above it up to ``last``."""
+    while True:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if folder in (last, folder.parent):
+            return
+        folder = folder.parent
