@@ -14,14 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BufferedReader
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 
 from gradlaw.errors import StoreError
 from gradlaw.store import paths
-from gradlaw.store.files import Entry, LocalFiles
+from gradlaw.store.files import Entry, Files
 from gradlaw.store.parquet import MAGIC, SCHEMA_VERSION, DataFile, read_bytes
 from gradlaw.store.paths import PackKey
 from gradlaw.store.winners import INDEX_COLUMNS, INDEX_SCHEMA, Needed, winners
@@ -63,12 +62,14 @@ class Resolved:
         units: What counts.
         live: Keys of the live parts of packs that are not committed.
         set_aside: Files that should count and cannot be read, and foreign files.
+        unread: The commits set aside.
     """
 
     generation: int
     units: tuple[Unit, ...]
     live: tuple[str, ...]
     set_aside: tuple[SetAside, ...]
+    unread: frozenset[PackKey] = frozenset()
 
     def keys(self, table: str) -> list[str]:
         """Keys of a table's files."""
@@ -105,7 +106,7 @@ class Cache:
     checked: set[DataFile] = field(default_factory=set)
 
 
-def resolve(files: LocalFiles, cache: Cache, *, verify: bool = True) -> Resolved:
+def resolve(files: Files, cache: Cache, *, verify: bool = True) -> Resolved:
     """Finds the files that count.
 
     Args:
@@ -122,7 +123,7 @@ def resolve(files: LocalFiles, cache: Cache, *, verify: bool = True) -> Resolved
     return found
 
 
-def _manifests(files: LocalFiles) -> list[int]:
+def _manifests(files: Files) -> list[int]:
     numbers = map(paths.parse_manifest, files.scan(paths.GENERATIONS))
     return [number for number in numbers if number is not None]
 
@@ -130,11 +131,12 @@ def _manifests(files: LocalFiles) -> list[int]:
 class _Resolution:
     """One pass over a store."""
 
-    def __init__(self, files: LocalFiles, cache: Cache, verify: bool) -> None:
+    def __init__(self, files: Files, cache: Cache, verify: bool) -> None:
         self._files, self._cache, self._verify = files, cache, verify
         self._covered: set[PackKey] = set()
         self._units: list[Unit] = []
         self._set_aside: list[SetAside] = []
+        self._unread: set[PackKey] = set()
 
     def run(self) -> Resolved:
         generations = self._files.scan(paths.GENERATIONS)
@@ -153,6 +155,7 @@ class _Resolution:
             units=tuple(self._units),
             live=tuple(key for key in sorted(self._running(live)) if self._is_parquet(key)),
             set_aside=tuple(dict.fromkeys(self._set_aside)),
+            unread=frozenset(self._unread),
         )
 
     def _tables(self) -> dict[str, Entry]:
@@ -180,6 +183,7 @@ class _Resolution:
                     self._take(self._part(part, packs))
                 except DamagedError as error:
                     self._name(error)
+                    self._unread |= packs
 
     def _part(self, part: Mapping[str, Any], packs: frozenset[PackKey]) -> Unit:
         listed = tuple(DataFile(**file) for file in part["files"])
@@ -201,6 +205,7 @@ class _Resolution:
             self._check(file for file in unit.files if file.key != key)
         except DamagedError as error:
             self._name(error, commit=key)
+            self._unread.add(name.pack)
             return
         self._cache.units[key] = unit
         self._take(unit)
@@ -252,7 +257,7 @@ class _Resolution:
 
     def _name_foreign(self, commits: Iterable[str]) -> None:
         for key in sorted({*self._entries, *commits}):
-            if key.startswith(f"{paths.GENERATIONS}/") or Path(key).name.startswith("."):
+            if key.startswith(f"{paths.GENERATIONS}/") or key.rpartition("/")[2].startswith("."):
                 continue
             if paths.parse_data(key) is None:
                 self._set_aside.append(
@@ -280,7 +285,7 @@ class _Resolution:
         return [key for name, key in parts if name is not None and name.attempt == newest[name.pack_id]]
 
 
-def check_content(files: LocalFiles, file: DataFile, *, verify: bool) -> None:
+def check_content(files: Files, file: DataFile, *, verify: bool) -> None:
     """Raises DamagedError unless a file's content is what was committed."""
     if not verify:
         _check_mark(files, file.key)
@@ -290,7 +295,7 @@ def check_content(files: LocalFiles, file: DataFile, *, verify: bool) -> None:
             raise DamagedError(file.key, "its content is not what was committed (digest)")
 
 
-def _check_mark(files: LocalFiles, key: str) -> None:
+def _check_mark(files: Files, key: str) -> None:
     """Raises DamagedError unless a file ends as Parquet does."""
     with _reading(files, key) as handle:
         handle.seek(-min(len(MAGIC), handle.seek(0, 2)), 2)
@@ -299,9 +304,9 @@ def _check_mark(files: LocalFiles, key: str) -> None:
 
 
 @contextmanager
-def _reading(files: LocalFiles, key: str) -> Iterator[BufferedReader]:
+def _reading(files: Files, key: str) -> Iterator[BufferedReader]:
     try:
-        with Path(files.location(key)).open("rb") as handle:
+        with files.open(key) as handle:
             yield handle
     except DamagedError:
         raise
@@ -311,7 +316,7 @@ def _reading(files: LocalFiles, key: str) -> Iterator[BufferedReader]:
         raise DamagedError(key, f"it cannot be read: {error}") from error
 
 
-def read_manifest(files: LocalFiles, key: str) -> dict[str, Any]:
+def read_manifest(files: Files, key: str) -> dict[str, Any]:
     """A generation's manifest; raises DamagedError if it cannot be understood."""
     try:
         manifest: dict[str, Any] = json.loads(files.read(key))
