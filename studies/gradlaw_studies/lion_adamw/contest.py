@@ -1,4 +1,4 @@
-"""Trials of the contest: seven optimizers tuned alike on two problems, and Lion's box.
+"""Trials of the contest: seven optimizers tuned alike on three problems, and Lion's box.
 
 Fair means: of every arm the same number of configurations by the same sampler on the same seeds, ranges of
 equal width (two decades of lr, four of weight decay, each about where exploratory runs ended well), the same
@@ -26,6 +26,7 @@ from gradlaw.schedules import CosineDecay, LinearWarmup
 from gradlaw.space import Choices, Dimension, Range
 from gradlaw.study import Arm, Grid, Preset, Search
 from gradlaw.tasks.digits import DigitsMLP
+from gradlaw.tasks.digits_conv import DigitsConv
 from gradlaw.tasks.modular_addition import ModularAddition
 from gradlaw_studies.lion_adamw.contest_settings import ADDED, AT_RANDOM, UNTUNED_LR
 
@@ -51,30 +52,32 @@ class Contender:
     memory: Mapping[str, Dimension]
 
 
-def _by_task(digits: float, addition: float) -> dict[str, float]:
-    return {DigitsMLP.name: digits, ModularAddition.name: addition}
+def _by_task(digits: float, addition: float, conv: float) -> dict[str, float]:
+    return {DigitsMLP.name: digits, ModularAddition.name: addition, DigitsConv.name: conv}
 
 
-_DECOUPLED, _COUPLED = _by_task(1e-4, 3e-3), _by_task(1e-6, 1e-6)
+_DECOUPLED, _COUPLED = _by_task(1e-4, 3e-3, 1e-4), _by_task(1e-6, 1e-6, 1e-6)
 _BETAS: Mapping[str, Dimension] = {"beta1": BETA1, "beta2": BETA2}
 
 CONTENDERS: Mapping[str, Contender] = {
     # its lr 3 to 10 times below AdamW's, its weight decay as much above (2302.06675, section 5)
-    "lion": Contender(rule=Lion, lrs=_by_task(3e-4, 1e-3), decays=_by_task(1e-3, 1e-2), memory=_BETAS),
-    "adamw": Contender(rule=AdamW, lrs=_by_task(1e-3, 3e-3), decays=_DECOUPLED, memory=_BETAS),
-    "adam": Contender(rule=Adam, lrs=_by_task(1e-3, 3e-3), decays=_COUPLED, memory=_BETAS),
+    "lion": Contender(
+        rule=Lion, lrs=_by_task(3e-4, 1e-3, 1e-3), decays=_by_task(1e-3, 1e-2, 1e-3), memory=_BETAS
+    ),
+    "adamw": Contender(rule=AdamW, lrs=_by_task(1e-3, 3e-3, 3e-3), decays=_DECOUPLED, memory=_BETAS),
+    "adam": Contender(rule=Adam, lrs=_by_task(1e-3, 3e-3, 3e-3), decays=_COUPLED, memory=_BETAS),
     "rmsprop": Contender(
         rule=RMSprop,
-        lrs=_by_task(3e-4, 1e-3),
+        lrs=_by_task(3e-4, 1e-3, 1e-3),
         decays=_COUPLED,
         memory={"beta2": BETA2, "momentum": Choices(values=(0.0, 0.5, 0.9))},
     ),
-    "adagrad": Contender(rule=Adagrad, lrs=_by_task(1e-2, 1e-2), decays=_COUPLED, memory={}),
+    "adagrad": Contender(rule=Adagrad, lrs=_by_task(1e-2, 1e-2, 3e-2), decays=_COUPLED, memory={}),
     "sgd_momentum": Contender(
-        rule=HeavyBall, lrs=_by_task(1e-2, 3e-2), decays=_COUPLED, memory={"momentum": MOMENTUM}
+        rule=HeavyBall, lrs=_by_task(1e-2, 3e-2, 1e-2), decays=_COUPLED, memory={"momentum": MOMENTUM}
     ),
     "nesterov": Contender(
-        rule=Nesterov, lrs=_by_task(1e-2, 3e-2), decays=_COUPLED, memory={"momentum": MOMENTUM}
+        rule=Nesterov, lrs=_by_task(1e-2, 3e-2, 1e-2), decays=_COUPLED, memory={"momentum": MOMENTUM}
     ),
 }
 
@@ -100,6 +103,9 @@ ADDITION = Grid(
     target=Target(metric="test_accuracy", value=ADDED, direction="above"),
 )
 """202 of the 289 pairs, full batch. Metric: steps until the 87 held out are added; so the lr is constant."""
+
+CONV = replace(DIGITS, task=DigitsConv, values={"test_share": 0.5, "batch_size": 64})
+"""The same images, steps and batches, by the convolutional network of 8 and 16 channels."""
 
 
 def _decades(low: float, num: int) -> Range:
@@ -169,24 +175,29 @@ def box(rule: type[Rule], *, steps: int = 300) -> Grid:
     )
 
 
-def _grids(digits: Grid, addition: Grid) -> tuple[Grid, ...]:
-    return untuned(digits), untuned(addition), box(Lion), box(AdamW)
+def _grids(problems: Mapping[str, Grid]) -> tuple[Grid, ...]:
+    return *map(untuned, problems.values()), box(Lion), box(AdamW)
 
+
+PROBLEMS: Mapping[str, Grid] = {"digits": DIGITS, "addition": ADDITION, "conv": CONV}
 
 CONTEST = Preset(
-    doc="seven optimizers, 24 configurations each by TPE and at random, two problems, 16 seeds: minutes",
-    grids=_grids(DIGITS, ADDITION),
-    searches=searches({"digits": DIGITS, "addition": ADDITION}, budget=24),
+    doc="seven optimizers, 24 configurations each by TPE and at random, three problems, 16 seeds: minutes",
+    grids=_grids(PROBLEMS),
+    searches=searches(PROBLEMS, budget=24),
     seeds=16,
 )
 
 _LONGER = replace(DIGITS, steps=4000, log_every=200, values={**DIGITS.values, "width": 128})
 _LARGER = replace(ADDITION, steps=5000, log_every=25, values={**ADDITION.values, "modulus": 31, "width": 124})
 
+_WIDER = replace(CONV, steps=4000, log_every=200, values={**CONV.values, "channels": 16})
+_HARDER: Mapping[str, Grid] = {"digits": _LONGER, "addition": _LARGER, "conv": _WIDER}
+
 CONTEST_PAPER = Preset(
     doc="the same with ten times the steps, larger networks, 96 configurations, 24 seeds: hours on two cores",
-    grids=_grids(_LONGER, _LARGER),
-    searches=searches({"digits": _LONGER, "addition": _LARGER}, budget=96),
+    grids=_grids(_HARDER),
+    searches=searches(_HARDER, budget=96),
     seeds=24,
 )
 

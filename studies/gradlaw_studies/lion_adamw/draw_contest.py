@@ -16,12 +16,14 @@ from scipy import stats
 
 from gradlaw.figure import Figure
 from gradlaw_studies.lion_adamw.best_of import expected_best, median_best, running_best
+from gradlaw_studies.lion_adamw.claims_contest import CONTEST_CLAIMS
 from gradlaw_studies.lion_adamw.contest_settings import ARMS, AT_RANDOM, GUESS_LOSS
 
 REFERENCE, RIVAL = "adamw", "lion"
 LEVEL, BAND = 0.95, 0.9
 MEASURES = {
     "digits_mlp": "digits: held-out loss, nats",
+    "digits_conv": "digits, convolutional: held-out loss, nats",
     "modular_addition": "modular addition: steps to add held-out pairs",
 }
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (6, 3)))
@@ -223,7 +225,7 @@ CONTEST_FIGURES = (
         sql="figure_contest_field.sql",
         parameters={"guess": GUESS_LOSS},
         draw=draw_field,
-        claims=("lion_on_par_loss", "lion_on_par_accuracy", "lion_on_par_steps"),
+        claims=tuple(claim.name for claim in CONTEST_CLAIMS if claim.name.startswith("lion_on_par")),
     ),
     Figure(
         name="contest_budget",
@@ -234,7 +236,7 @@ CONTEST_FIGURES = (
         sql="figure_contest_tuning.sql",
         parameters={"guess": GUESS_LOSS},
         draw=draw_budget,
-        claims=("lion_on_par_loss", "lion_on_par_steps"),
+        claims=("lion_on_par_loss", "lion_on_par_loss_conv", "lion_on_par_steps"),
     ),
     Figure(
         name="contest_ends",
@@ -244,7 +246,7 @@ CONTEST_FIGURES = (
         sql="figure_contest_tuning.sql",
         parameters={"guess": GUESS_LOSS},
         draw=draw_ends,
-        claims=("lion_on_par_loss", "lion_on_par_steps"),
+        claims=("lion_on_par_loss", "lion_on_par_loss_conv", "lion_on_par_steps"),
     ),
     Figure(
         name="lion_box",

@@ -24,6 +24,7 @@ from gradlaw_studies.lion_adamw.contest import (
     ADDITION,
     CONTENDERS,
     CONTEST_PRESETS,
+    PROBLEMS,
     SMOKE_SEARCHES,
     box,
 )
@@ -65,7 +66,8 @@ def test_each_problem_is_tuned_once_by_tpe_and_once_at_random_with_one_budget():
     for preset in CONTEST_PRESETS.values():
         assert len({search.budget for search in preset.searches}) == 1
         names = {search.name for search in preset.searches}
-        assert names == {"digits", "addition", "digits" + AT_RANDOM, "addition" + AT_RANDOM}
+        problems = ("digits", "addition", "conv")
+        assert names == {*problems, *(name + AT_RANDOM for name in problems)}
 
 
 def test_claims_ask_for_arms_and_searches_that_there_are():
@@ -75,6 +77,8 @@ def test_claims_ask_for_arms_and_searches_that_there_are():
             if isinstance(part.test, PairedDifference):
                 assert set(part.test.arms) <= {*ARMS, "lion_untuned"}
                 assert part.parameters["search"] in names
+                asked = {part.parameters["search"]: part.parameters["task"]}
+                assert asked.items() <= {name: grid.task.name for name, grid in PROBLEMS.items()}.items()
     assert ADDITION.target is not None
     assert ADDITION.target.value == ADDED
     assert math.ceil(ADDED * 87) == 87  # all pairs held out
