@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gradlaw.launch.auth import require_token
 from gradlaw.launch.base import Launcher, OnReport, Order, Report
 from gradlaw.launch.worker import commit_timed_out, work
 
@@ -28,6 +29,10 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its output writes to stdout 
 
 import ray
 from ray import cloudpickle, tune
+
+from gradlaw.launch.cluster import joined_cluster, private_cluster
+
+logger = logging.getLogger("gradlaw")
 
 PACK = "pack"
 HANG_FACTOR, HANG_GRACE_S = 2.0, 5.0
@@ -162,16 +167,11 @@ class RayLauncher(Launcher):
         if ray.is_initialized():
             yield
             return
-        ray.init(
-            address=self._address or os.environ.get("RAY_ADDRESS") or "local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-        try:
+        if warning := require_token():
+            logger.warning(warning)
+        address = self._address or os.environ.get("RAY_ADDRESS") or "local"
+        with private_cluster() if address == "local" else joined_cluster(address):
             yield
-        finally:
-            ray.shutdown()
 
     def run(self, orders: Sequence[Order], on_report: OnReport) -> None:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is reported here, in a line
