@@ -1,4 +1,8 @@
-"""The store on a disk: exclusive creation by hard links, durability by fsync."""
+"""The store on a disk: exclusive creation by hard links, durability by fsync.
+
+Nothing outside the root is ever reached through a store, whoever wrote to it: no key goes up, and below the
+root no symbolic link is followed. The root itself may be one.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from gradlaw.errors import StoreError
-from gradlaw.store.files import STALE_S, TEMPORARY, Entry, Files, Sink
+from gradlaw.store.files import STALE_S, TEMPORARY, Entry, Files, Sink, check_key
 
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe in a file's place must not hold a reader up
 _REMEDIES = {
     errno.ENOSPC: "the disk is full: free space there and run again; what was committed is safe",
     errno.EDQUOT: "the quota is used up: free space there and run again; what was committed is safe",
@@ -23,6 +28,7 @@ _REMEDIES = {
     errno.EACCES: "permission denied: choose another store, or change the folder's permissions",
     errno.EPERM: "not permitted: the store needs a file system with hard links and write permission",
     errno.EOPNOTSUPP: "not supported: the store needs a file system with hard links",
+    errno.ELOOP: "a symbolic link stands there, and a store's files are real: put what it points to in its place",
     errno.ENOTDIR: "a file stands where a folder should be: choose another store",
 }
 
@@ -45,6 +51,8 @@ class LocalFiles(Files):
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.strange: set[str] = set()
+        self._real = {""}
 
     @property
     def path(self) -> str:
@@ -66,22 +74,24 @@ class LocalFiles(Files):
         return []
 
     def sink(self) -> Sink:
-        return LocalSink(self.root)
+        return LocalSink(self)
 
     def open(self, key: str) -> BufferedReader:
         with explained(self.root / key, "read"):
-            return (self.root / key).open("rb")
+            self.check_real(key)
+            return os.fdopen(os.open(self.root / key, _READ), "rb")
 
     def read(self, key: str) -> bytes:
-        with explained(self.root / key, "read"):
-            return (self.root / key).read_bytes()
+        with explained(self.root / key, "read"), self.open(key) as file:
+            return file.read()
 
     def exists(self, key: str) -> bool:
         return (self.root / key).exists()
 
     def delete(self, key: str) -> None:
         with explained(self.root / key, "delete"), suppress(FileNotFoundError):
-            (self.root / key).unlink()
+            with self._folder_of(key) as folder:
+                os.unlink(PurePosixPath(key).name, dir_fd=folder)
 
     def scan(self, folder: str = "") -> dict[str, Entry]:
         found: dict[str, Entry] = {}
@@ -89,19 +99,53 @@ class LocalFiles(Files):
         while todo:
             here = todo.pop()
             with explained(self.root / here, "list"), suppress(FileNotFoundError):
+                self.check_real(f"{here}/any" if here else "any")
                 for path in (self.root / here).iterdir():
                     key = f"{here}/{path.name}" if here else path.name
                     with suppress(FileNotFoundError):  # deleted while we list
-                        status = path.stat()
+                        status = path.lstat()
                         if stat.S_ISDIR(status.st_mode):
                             todo.append(key)
-                        else:
+                        elif stat.S_ISREG(status.st_mode):
                             found[key] = Entry(key, status.st_size, status.st_mtime)
+                        else:
+                            self.strange.add(key)
         return found
+
+    def check_real(self, key: str) -> None:
+        """Raises unless a key leads through folders alone, each looked at once; StoreError if it goes up."""
+        check_key(key)
+        folder = key.rpartition("/")[0]
+        if folder in self._real:
+            return
+        here = ""
+        for part in folder.split("/"):
+            here = f"{here}/{part}" if here else part
+            mode = (self.root / here).lstat().st_mode
+            if not stat.S_ISDIR(mode):
+                code = errno.ELOOP if stat.S_ISLNK(mode) else errno.ENOTDIR
+                raise OSError(code, os.strerror(code))
+            self._real.add(here)
+
+    @contextmanager
+    def _folder_of(self, key: str) -> Iterator[int]:
+        """The folder of a key, opened step by step: nobody can put a link in its place meanwhile."""
+        check_key(key)
+        handle = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for part in key.split("/")[:-1]:
+                inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
+                os.close(handle)
+                handle = inner
+            yield handle
+        finally:
+            os.close(handle)
 
     def folders(self) -> list[str]:
         with explained(self.root, "list"):
-            return sorted(path.name for path in self.root.iterdir() if path.is_dir())
+            found = [path for path in self.root.iterdir() if path.is_dir()]
+        self.strange |= {path.name for path in found if path.is_symlink()}
+        return sorted(path.name for path in found if not path.is_symlink())
 
     def sweep(self, *, stale_s: float = STALE_S) -> None:
         entries = self.scan(TEMPORARY).values()
@@ -115,6 +159,7 @@ class LocalFiles(Files):
         path = self.root / TEMPORARY / uuid.uuid4().hex
         try:
             path.parent.mkdir(exist_ok=True)
+            self.check_real(f"{TEMPORARY}/any")
             path.touch(exist_ok=False)
             try:
                 return path.stat().st_mtime
@@ -130,11 +175,12 @@ class LocalFiles(Files):
 class LocalSink(Sink):
     """A file in the store's folder of temporary ones, until it is linked to its name."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._path = root / TEMPORARY / uuid.uuid4().hex
+    def __init__(self, files: LocalFiles) -> None:
+        self._files, self._root = files, files.root
+        self._path = self._root / TEMPORARY / uuid.uuid4().hex
         with explained(self._path, "create"):
             self._path.parent.mkdir(exist_ok=True)
+            files.check_real(f"{TEMPORARY}/any")
             super().__init__(self._path.open("xb"))
 
     def _append(self, data: bytes) -> None:
@@ -154,7 +200,9 @@ class LocalSink(Sink):
                 if durable:
                     os.fsync(self._file.fileno())
                 new_folder = not target.parent.exists()
+                check_key(key)
                 target.parent.mkdir(parents=True, exist_ok=True)
+                self._files.check_real(key)
                 try:
                     os.link(self._path, target)
                 except FileExistsError:

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,6 +30,12 @@ from gradlaw.table import Table
 
 LIVE_KEEP_S = 3600.0
 """How long live parts stay after the last one of their attempt."""
+
+LIVE_SWEEP_EVERY = 64
+"""Writers that a process opens from one sweep of old live parts to the next: a sweep lists all parts there are,
+and at every writer the listing would cost the square of the number of packs."""
+
+_opened = count()
 
 
 def reserve_attempt(files: Files, pack_id: str, first: int = 0) -> PackKey:
@@ -88,7 +95,8 @@ class PackWriter:
         self._live: list[pa.Table] = []
         self._num_live = 0
         self._open = True
-        sweep_live(files)
+        if next(_opened) % LIVE_SWEEP_EVERY == 0:
+            sweep_live(files)
 
     def append(self, table: Table, columns: Columns) -> None:
         """Adds rows to a table.
