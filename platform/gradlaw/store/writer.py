@@ -32,7 +32,7 @@ LIVE_KEEP_S = 3600.0
 """How long live parts stay after the last one of their attempt."""
 
 LIVE_SWEEP_EVERY = 64
-"""Writers that a process opens from one sweep of old live parts to the next: a sweep lists all parts there are,
+"""Writers that a process opens between two sweeps of old live parts: a sweep lists all parts there are,
 and at every writer the listing would cost the square of the number of packs."""
 
 _opened = count()
