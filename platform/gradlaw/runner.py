@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args, overload
+from typing import Any, NamedTuple, get_args
 
 import torch
 
@@ -17,17 +18,22 @@ from gradlaw.errors import all_faults
 from gradlaw.fingerprint import digest
 from gradlaw.launch import make_launcher
 from gradlaw.launch.base import Launcher, Order, Report
-from gradlaw.launch.worker import commit_unrun
-from gradlaw.measurable import survey
+from gradlaw.launch.worker import commit_skipped
+from gradlaw.lost import commit_lost
+from gradlaw.orders import Orders
 from gradlaw.pack import Compile, Pack
-from gradlaw.pending import Index, changed_source, failed_attempts, missing_packs, planned_trials
+from gradlaw.pending import Index, missing_packs, planned_trials
 from gradlaw.planned import Planned, plan_study
 from gradlaw.recorded import record_plan
+from gradlaw.shard import Shard
+from gradlaw.store.attempts import Sight
 from gradlaw.store.checkpoints import newest_checkpoints, sweep_checkpoints
-from gradlaw.store.paths import CheckpointKey
+from gradlaw.store.leases import Lease, Leases, Tenant
 from gradlaw.store.store import Store
+from gradlaw.store.winners import TrialIndex
 from gradlaw.tally import RunProgress, Tally
-from gradlaw.trial import FINAL, MAX_ATTEMPTS, State
+from gradlaw.telling import Say, Teller
+from gradlaw.trial import MAX_ATTEMPTS, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +43,10 @@ class RunSummary:
     Attributes:
         plan_id: The plan.
         store: Path of the store.
-        trials_planned: Trials of the plan.
+        trials_planned: Trials of the plan, or of the share of it that was asked for.
         trials_run: Trials that this run ended.
         is_open: Whether an adaptive plan has rounds to come.
-        states: Trials of the plan by state, all attempts of all runs resolved.
+        states: These trials by state, all attempts of all runs resolved.
         wall_s: Seconds it took.
     """
 
@@ -63,7 +69,9 @@ class RunSummary:
 
 
 OnProgress = Callable[[RunProgress], None]
-Say = Callable[[str], None]
+
+FIRST_PAUSE_S, PAUSE_GROWTH, LONGEST_PAUSE_S = 0.05, 1.5, 5.0
+"""Pauses between looks at what others run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +88,7 @@ class RunOptions:
         time_limit_s: Seconds a pack may take, or None.
         checkpoint_s: Seconds between checkpoints of a pack, > 0, at ends of segments; infinite: none.
         retry_failed: Whether trials that failed for good are tried again.
+        shard: The share of the plan to run; None: all of it.
         on_progress: Called at every launch and every report.
         say: Called with lines worth reading.
     """
@@ -93,6 +102,7 @@ class RunOptions:
     time_limit_s: float | None = None
     checkpoint_s: float = 300.0
     retry_failed: bool = False
+    shard: Shard | None = None
     on_progress: OnProgress | None = None
     say: Say | None = None
 
@@ -134,7 +144,7 @@ def run(
         preset: Name of one of its presets; None: "demo", or a sweep's only one.
         set: New values, or lists of values, of hyperparameters.
         seeds: Number of seeds instead of the preset's.
-        store: Folder of the store; made if there is none.
+        store: Folder or bucket of the store; made if there is none.
         explore: Draw the seeds from the range set apart for exploration.
         options: How to run.
         **how: Fields of :class:`RunOptions`, in place of those of ``options``.
@@ -153,38 +163,6 @@ def run(
     return _Run(planned, Store.create(store), launcher, options).go()
 
 
-class _Orders(Sequence[Order]):
-    """The orders of packs, each made when it is asked for: a million packs are no million orders."""
-
-    def __init__(self, packs: Sequence[Pack], options: RunOptions, store: str, index: Index) -> None:
-        self._packs, self._options, self._store, self._index = packs, options, store, index
-        self._alike = Counter(id(pack.program) for pack in packs)
-
-    def __len__(self) -> int:
-        return len(self._packs)
-
-    @overload
-    def __getitem__(self, at: int) -> Order: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[Order]: ...
-    def __getitem__(self, at: int | slice) -> Order | Sequence[Order]:
-        pack = self._packs[at]
-        if not isinstance(pack, Pack):
-            return _Orders(pack, self._options, self._store, self._index)
-        return Order(
-            pack=pack,
-            store=self._store,
-            device=self._options.device,
-            width=self._options.width,
-            compile=self._options.compile,
-            alike=self._alike[id(pack.program)],
-            flush_s=self._options.flush_s,
-            time_limit_s=self._options.time_limit_s,
-            checkpoint_s=self._options.checkpoint_s,
-            attempts=failed_attempts(pack.members, self._index),
-        )
-
-
 class _Run:
     """One run of one plan on one store."""
 
@@ -193,15 +171,22 @@ class _Run:
         self._launcher, self._options = launcher, options
         self._growth = Growth(planned.plan, store)
         self._started = time.perf_counter()
-        self._tally = Tally(0)
-        self._noted: set[str] = set()
+        self._tally, self._teller = Tally(0), Teller(options.say)
+        plan = planned.plan
+        self._tenant = Tenant(
+            driver=uuid.uuid4().hex, study=plan.study, plan_id=plan.plan_id, device=options.device
+        )
+        self._leases = Leases(store.files, self._tenant.driver)
         self._take()
 
     def _take(self) -> None:
-        """Takes the plan as it has grown."""
-        self._plan = self._growth.plan
+        """Takes the plan as it has grown, and this run's share of it."""
+        self._plan = self._share = self._growth.plan
+        if self._options.shard:
+            self._share = self._options.shard.of(self._plan)
         self._probes = {trial.trial_id: trial.probes for trial in planned_trials(self._plan)}
-        self._tally.trials_planned = len(self._probes)
+        self._own = frozenset(trial.trial_id for trial in planned_trials(self._share))
+        self._tally.trials_planned = len(self._own)
 
     def go(self) -> RunSummary:
         index = self._index()
@@ -211,166 +196,175 @@ class _Run:
             index = self._index()
         index = self._commit_skipped(index)
         sweep_checkpoints(self._store.files, index)
-        pending = missing_packs(self._plan, index, retry_failed=self._options.retry_failed)
+        self._leases.sweep()
+        pending = missing_packs(self._share, index, retry_failed=self._options.retry_failed)
         self._tell(pending, index)
         with self._launcher.session() if self._growth.is_open else nullcontext():
             index = self._run_missing(pending, index, retry_failed=self._options.retry_failed)
             while self._has_ended(index) and self._growth.ask():
                 self._take()
                 index = self._commit_skipped(self._index())
-                pending = missing_packs(self._plan, index)
-                self._tell_round(pending)
+                pending = missing_packs(self._share, index)
+                self._teller.round(self._growth.rounds[-1], pending)
                 index = self._run_missing(pending, index)
         self._tell_end()
         return self._summary(index)
 
     def _run_missing(self, pending: Sequence[Pack], index: Index, *, retry_failed: bool = False) -> Index:
-        """Launches packs until nothing is missing, or nothing more can be done; the index after that."""
+        """Launches packs until nothing is missing, or nothing more can be done; the index after that.
+
+        What others run is left to them, and waited for at the end: that is no attempt.
+        """
         rounds = MAX_ATTEMPTS + 1  # one more, for what another driver had begun and lost
+        pauses = _pauses()
         while pending and rounds:
-            got_further = self._launch(pending, index, fresh=retry_failed)
-            rounds -= 0 if got_further else 1
-            index, retry_failed = self._index(), False
-            pending = missing_packs(self._plan, index)
+            held = self._leases.live([pack.pack_id for pack in pending])
+            free = [pack for pack in pending if pack.pack_id not in held]
+            launched = _Launched(0, False)
+            if free:
+                launched = self._launch(free, index, fresh=retry_failed)
+                retry_failed = False
+            else:
+                self._await_any(held)
+            index = self._index()
+            left = missing_packs(self._share, index, retry_failed=retry_failed)
+            if launched.got_further or _num_trials(left) < _num_trials(pending):
+                rounds, pauses = MAX_ATTEMPTS + 1, _pauses()
+            elif launched.num_run:
+                rounds -= 1
+            elif free:  # others were faster each time, or workers see leases that are dead from here
+                time.sleep(next(pauses))
+            pending = left
         return index
+
+    def _await_any(self, held: Mapping[str, Lease]) -> None:
+        """Returns once any of these packs is held no more."""
+        self._teller.waiting(held)
+        for pause_s in _pauses():
+            if len(self._leases.live(held.keys())) < len(held):
+                return
+            time.sleep(pause_s)
+
+    def _tell(self, packs: Sequence[Pack], index: Index) -> None:
+        share = str(self._options.shard or "")
+        self._teller.plan(self._share, packs, share=share, notes=self._planned.notes)
+        self._teller.doubts(self._share, packs, index, self._store)
 
     def _tell_end(self) -> None:
         if self._growth.is_open:
-            self._say("rounds are to come: they wait for trials that have not ended; run again")
+            whose = "of other shares " if self._options.shard else ""
+            self._teller.say(
+                f"rounds are to come: they wait for trials {whose}that have not ended; run again"
+            )
 
     def _has_ended(self, index: Index) -> bool:
-        """Whether all that was asked for so far has ended, so that more may be asked."""
+        """Whether all that was asked for so far has ended, in all shares, so that more may be asked."""
         return not missing_packs(self._plan, index)
 
     def _index(self) -> Index:
-        return self._store.index(self._probes)
+        """What the store knows of every trial now; :attr:`_resolved` is of the same moment."""
+        self._resolved = self._store.resolve()
+        return TrialIndex(self._resolved.index, self._probes)
 
     def _commit_skipped(self, index: Index) -> Index:
-        """Commits what is not to run; the index after that."""
-        lacking = [pair for pair in self._plan.skipped if pair[0].trial.trial_id not in index]
-        if not lacking:
-            return index
-        reasons = {member.trial.trial_id: reason for member, reason in lacking}
-        pack = Pack(
-            pack_id=digest(["skipped", sorted(reasons)]),
-            study=self._plan.study,
-            program=None,
-            members=tuple(member for member, _ in lacking),
-        )
-        commit_unrun(self._store, pack, reasons, State.SKIPPED, {})
-        return self._index()
+        """Commits what is not to run, in whatever share; the index after that."""
+        for pause_s in _pauses():
+            lacking = [pair for pair in self._plan.skipped if pair[0].trial.trial_id not in index]
+            if not lacking:
+                break
+            reasons = {member.trial.trial_id: reason for member, reason in lacking}
+            pack = Pack(
+                pack_id=digest(["skipped", sorted(reasons)]),
+                study=self._plan.study,
+                program=None,
+                members=tuple(member for member, _ in lacking),
+            )
+            if commit_skipped(self._store, pack, reasons, self._tenant, self._sight([pack])):
+                return self._index()
+            time.sleep(pause_s)
+            index = self._index()
+        return index
 
-    def _launch(self, packs: Sequence[Pack], index: Index, *, fresh: bool) -> bool:
-        """Runs packs; whether any was lost, but got further: see :meth:`_commit_lost`."""
-        options = self._options
+    def _sight(self, packs: Sequence[Pack]) -> Sight:
+        return Sight(self._resolved, [pack.pack_id for pack in packs])
+
+    def _launch(self, packs: Sequence[Pack], index: Index, *, fresh: bool) -> _Launched:
+        """Runs packs; how many were, and whether any was lost, but got further."""
         self._tally.begin(packs)
         self._show()
-        orders = _Orders(packs, options, str(self._store.path), {} if fresh else index)
+        like = self._order(packs[0])
+        orders = Orders(packs, like, {} if fresh else index, self._sight(packs))
         held = newest_checkpoints(self._store.files)
         lost: dict[str, str] = {}
+        num_run = 0
 
         def on_report(report: Report) -> None:
+            nonlocal num_run
+            num_run += report.finished and not report.held
             if report.lost:
                 lost[report.pack_id] = report.error
             self._follow(report)
 
         self._launcher.run(orders, on_report)
         if not lost:
-            return False
-        return self._commit_lost([order for order in orders if order.pack.pack_id in lost], lost, index, held)
+            return _Launched(num_run, False)
+        of_lost = [order for order in orders if order.pack.pack_id in lost]
+        before = index, held
+        return _Launched(
+            num_run, commit_lost(self._store, of_lost, lost, before, self._index(), self._teller)
+        )
 
-    def _commit_lost(
-        self,
-        orders: Iterable[Order],
-        causes: Mapping[str, str],
-        before: Index,
-        held: Mapping[str, CheckpointKey],
-    ) -> bool:
-        """A dead worker cannot say so; the driver does, for what the worker had not committed.
-
-        A worker that kept a checkpoint was no failed attempt: the pack goes on from there, together, however
-        often workers are taken away. Returns whether there was any.
-        """
-        index, kept = self._index(), newest_checkpoints(self._store.files)
-        got_further = False
-        for order in orders:
-            pack_id = order.pack.pack_id
-            ids = [member.trial.trial_id for member in order.pack.members]
-            reasons = dict.fromkeys(
-                (item for item in ids if index.get(item) == before.get(item)), causes[pack_id]
-            )
-            if not reasons:
-                continue
-            if kept.get(pack_id) not in (None, held.get(pack_id)):
-                got_further = True
-                self._say(f"pack {pack_id}: lost, but it kept a checkpoint: no failed attempt")
-                continue
-            commit_unrun(self._store, order.pack, reasons, State.LOST, order.attempts)
-            self._say(f"pack {pack_id}: {len(reasons)} of {len(ids)} trials lost")
-        return got_further
+    def _order(self, pack: Pack) -> Order:
+        """An order of any pack, with what is the same in all."""
+        options = self._options
+        return Order(
+            pack=pack,
+            store=self._store.path,
+            device=options.device,
+            width=options.width,
+            compile=options.compile,
+            flush_s=options.flush_s,
+            time_limit_s=options.time_limit_s,
+            checkpoint_s=options.checkpoint_s,
+            tenant=self._tenant,
+        )
 
     def _follow(self, report: Report) -> None:
         self._tally.add(report)
-        if report.error:
-            self._say(f"pack {report.pack_id}: {report.error}")
-        if report.note and report.note not in self._noted:
-            self._noted.add(report.note)
-            self._say(f"note: {report.note}")
+        self._teller.report(report)
         self._show()
 
     def _show(self) -> None:
         if self._options.on_progress:
             self._options.on_progress(self._tally.progress())
 
-    def _tell(self, packs: Sequence[Pack], index: Index) -> None:
-        num_to_run = len({member.trial.trial_id for pack in packs for member in pack.members})
-        num_skipped = len(self._plan.skipped)
-        held = len(self._probes) - num_to_run - num_skipped
-        self._say(
-            f"plan {self._plan.plan_id}: {len(self._probes)} trials, {held} in the store, "
-            f"{num_to_run} to run in {len(packs)} packs" + (f", {num_skipped} skipped" if num_skipped else "")
-        )
-        for note in self._planned.notes:
-            self._say(note)
-        again = sum(
-            1
-            for pack in packs
-            for member in pack.members
-            if (entry := index.get(member.trial.trial_id)) and entry.state in FINAL - {State.FAILED}
-        )
-        if again:
-            self._say(f"{again} of them run again: they were not measured with every probe asked for")
-            if measurable := sum(len(lacking.jobs) for lacking in survey(self._plan, self._store)):
-                self._say(f"{measurable} of those need no training: gradlaw measure reads the weights kept")
-        changed = changed_source(self._plan, index)
-        if changed:
-            self._say(
-                f"warning: {changed} trials in the store were run by other source of their task, rule or "
-                "schedule, of the same versions; if it changed their numbers, raise the version"
-            )
-        for item in self._store.resolve().set_aside:
-            self._say(f"set aside: {item.path}: {item.reason}")
-
-    def _tell_round(self, packs: Sequence[Pack]) -> None:
-        num_to_run = sum(len(pack.members) for pack in packs)
-        done = self._growth.rounds[-1]
-        self._say(
-            f"round {done.number}: {len(done.asks)} trials asked for, "
-            f"{num_to_run} to run in {len(packs)} packs"
-        )
-
-    def _say(self, line: str) -> None:
-        if self._options.say:
-            self._options.say(line)
-
     def _summary(self, index: Index) -> RunSummary:
-        states = Counter(str(index[trial_id].state) for trial_id in self._probes if trial_id in index)
+        states = Counter(str(index[trial_id].state) for trial_id in self._own if trial_id in index)
         return RunSummary(
             plan_id=self._plan.plan_id,
-            store=str(self._store.path),
-            trials_planned=len(self._probes),
+            store=self._store.path,
+            trials_planned=len(self._own),
             trials_run=self._tally.trials_done,
             states=dict(sorted(states.items())),
             wall_s=time.perf_counter() - self._started,
             is_open=self._growth.is_open,
         )
+
+
+class _Launched(NamedTuple):
+    """What came of a launch: packs run here, and whether any was lost but got further."""
+
+    num_run: int
+    got_further: bool
+
+
+def _num_trials(packs: Sequence[Pack]) -> int:
+    return sum(len(pack.members) for pack in packs)
+
+
+def _pauses() -> Iterator[float]:
+    """Growing pauses, in seconds, without end."""
+    pause_s = FIRST_PAUSE_S
+    while True:
+        yield pause_s
+        pause_s = min(LONGEST_PAUSE_S, pause_s * PAUSE_GROWTH)

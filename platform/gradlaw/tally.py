@@ -71,6 +71,10 @@ class Tally:
             self._running[report.pack_id] = report
             return
         self._running.pop(report.pack_id, None)
+        if report.held:  # another's work
+            self._packs_planned -= 1
+            self._steps_planned -= self._pack_steps[report.pack_id]
+            return
         self._packs_done += 1
         self._steps_done += report.steps_done
         self.trials_done += sum(num for state, num in report.states.items() if State(state) in FINAL)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from gradlaw.pack import Compile, Pack
+from gradlaw.store.attempts import Seen
+from gradlaw.store.leases import Tenant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +21,13 @@ class Order:
         pack: What to run.
         store: Path of the store.
         device: Torch device, for example "cpu" or "cuda".
-        threads: Threads torch may use, >= 1.
+        threads: CPUs the pack asks for, and threads torch may use, >= 1.
+        gpu_share: Share of a GPU the pack asks for, in (0, 1], where it trains on one.
+        memory_bytes: Memory the pack asks for and keeps to; 0: an estimate, which binds nothing.
+        member_bytes: About what a trial of a batch takes, by which a worker bounds the width; 0: not known.
         width: Most trials in one batched program; None: chosen by a short measurement.
+        widest: Trials in one batched program that memory allows, >= 1, however the width is chosen; None: not
+            known.
         compile: "always", "never", or "auto": where the work left pays for it.
         alike: Packs with this program that the worker may expect: what is compiled for one serves all.
         flush_s: Seconds between live parts, > 0.
@@ -28,19 +35,27 @@ class Order:
             or None.
         checkpoint_s: Seconds between checkpoints, > 0, at ends of segments; infinite: none are kept.
         attempts: Failed attempts so far, by trial id, where there are any.
+        tenant: For whom the pack's lease is taken.
+        seen: Attempts at the pack that the driver saw when it decided to run it.
     """
 
     pack: Pack
     store: str
     device: str = "cpu"
     threads: int = 1
+    gpu_share: float = 1.0
+    memory_bytes: int = 0
+    member_bytes: int = 0
     width: int | None = None
+    widest: int | None = None
     compile: Compile = "auto"
     alike: int = 1
     flush_s: float = 10.0
     time_limit_s: float | None = None
     checkpoint_s: float = 300.0
     attempts: Mapping[str, int] = field(default_factory=dict)
+    tenant: Tenant = field(default_factory=Tenant)
+    seen: Seen = field(default_factory=Seen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +67,13 @@ class Report:
         trials_done: Trials ended so far.
         steps_done: Trial-steps done so far.
         states: Number of trials by final state, once the pack is committed; empty before.
-        finished: Whether the pack is committed.
+        finished: Whether the pack is committed, or nothing more comes of it.
         error: The cause where the pack failed; "" otherwise.
         note: Why the pack ran otherwise than it might have: not compiled, one trial at a time, on from a
             checkpoint or without one that is there; else "".
         lost: Whether the failure may not be in the store, because the worker died or could not begin.
+        out_of_memory: Whether it was lost for lack of memory: what is left of the pack is then split.
+        held: Whether nothing was run, because another runs the pack or has committed it meanwhile.
     """
 
     pack_id: str
@@ -67,6 +84,8 @@ class Report:
     error: str = ""
     note: str = ""
     lost: bool = False
+    out_of_memory: bool = False
+    held: bool = False
 
 
 OnReport = Callable[[Report], None]
@@ -77,7 +96,8 @@ class Launcher(ABC):
 
     What must hold of every launcher:
 
-    - Every order ends as a commit in the store, or as a report with an error; the store is the truth.
+    - Every order ends as a commit in the store, or as a report with an error, or as one that says that
+      another holds the pack; the store is the truth.
     - A pack that fails does not keep another from running, except where ``run`` raises.
     - An interrupt leaves what is committed as it is.
     """

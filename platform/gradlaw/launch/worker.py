@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,9 @@ from gradlaw.engine.rows import metrics_table
 from gradlaw.engine.run import run_pack
 from gradlaw.launch.base import Order, Report
 from gradlaw.pack import Pack, Training, probe_digests, program_source, program_tables
-from gradlaw.store.checkpoints import PackCheckpoints, clear_checkpoints
+from gradlaw.store.attempts import Sight, committed_since
+from gradlaw.store.checkpoints import CheckpointGoneError, PackCheckpoints, clear_checkpoints
+from gradlaw.store.leases import Leases, Tenant
 from gradlaw.store.store import Store
 from gradlaw.store.trials import TrialRow
 from gradlaw.store.writer import PackWriter
@@ -23,27 +26,37 @@ from gradlaw.trial import MAX_ATTEMPTS, RETRIABLE, State
 
 
 def work(order: Order) -> Iterator[Report]:
-    """Runs one order and commits its pack, whatever the outcome.
+    """Runs one order and commits its pack, whatever the outcome, unless another does.
 
     Yields:
-        A report at each flush, and one, ``finished``, after the commit.
+        A report at each flush, and one, ``finished``, after the commit; one alone, ``held``, if another runs
+        the pack, or has committed it since the driver looked.
 
     Raises:
         Exception: What the pack raised, unwrapped, once its trials are committed as ``error``.
     """
     torch.set_num_threads(order.threads)
+    pack, store = order.pack, Store.open(order.store)
+    leases = Leases(store.files, order.tenant.driver)
+    hold = leases.acquire(pack.pack_id, order.tenant, _CpuShare(order.threads))
+    if hold is None:
+        yield Report(pack_id=pack.pack_id, finished=True, held=True)
+        return
+    with hold:
+        if committed_since(store.files, pack.study, pack.pack_id, order.seen):
+            yield Report(pack_id=pack.pack_id, finished=True, held=True)
+        else:
+            yield from _work(order, store)
+
+
+def _work(order: Order, store: Store) -> Iterator[Report]:
     pack = order.pack
-    store = Store.open(order.store)
-    started_at = provenance.utc_now()
-    with open_writer(store, pack) as writer:
+    while True:
         try:
-            results = yield from _train(order, store, writer)
-        except Exception as error:
-            writer.abandon()
-            failure = f"{type(error).__name__}: {error}"
-            commit_unrun(store, pack, dict.fromkeys(_ids(pack), failure), State.ERROR, order.attempts)
-            raise
-        writer.commit(trial_rows(pack, results, attempts=order.attempts, started_at=started_at))
+            results = yield from _attempt(order, store)
+            break
+        except CheckpointGoneError:  # it is another's by now, or a younger one is there
+            continue
     clear_checkpoints(store.files, pack.pack_id)
     states = Counter(str(result.state) for result in results)
     steps = sum(result.steps_done for result in results)
@@ -56,6 +69,38 @@ def work(order: Order) -> Iterator[Report]:
         finished=True,
         note="; ".join(notes),
     )
+
+
+def _attempt(order: Order, store: Store) -> Generator[Report, None, tuple[TrialResult, ...]]:
+    """Runs the pack and commits it, whatever the outcome, but for a checkpoint that goes while it is read."""
+    pack, started_at = order.pack, provenance.utc_now()
+    with open_writer(store, pack) as writer:
+        try:
+            results = yield from _train(order, store, writer)
+        except CheckpointGoneError:
+            raise
+        except Exception as error:
+            writer.abandon()
+            failure = f"{type(error).__name__}: {error}"
+            commit_unrun(store, pack, dict.fromkeys(_ids(pack), failure), State.ERROR, order.attempts)
+            raise
+        writer.commit(trial_rows(pack, results, attempts=order.attempts, started_at=started_at))
+    return results
+
+
+class _CpuShare:
+    """The share of its CPUs that this process used between two calls."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._last = os.times()
+
+    def __call__(self) -> dict[str, float | None]:
+        now, last = os.times(), self._last
+        self._last = now
+        used_s = now.user + now.system - last.user - last.system
+        share = used_s / max(1e-3, now.elapsed - last.elapsed) / self._threads
+        return {"cpu_utilisation": round(min(1.0, share), 3), "gpu_utilisation": None}
 
 
 def open_writer(store: Store, pack: Pack, first_attempt: int = 0) -> PackWriter:
@@ -93,6 +138,27 @@ def commit_unrun(
     with open_writer(store, pack) as writer:
         rows = trial_rows(pack, results, attempts=attempts, started_at=provenance.utc_now())
         writer.commit(rows)
+
+
+def commit_skipped(
+    store: Store, pack: Pack, reasons: Mapping[str, str], tenant: Tenant, sight: Sight
+) -> bool:
+    """Commits members as skipped, unless another does; returns False while another is at it.
+
+    Args:
+        store: The store.
+        pack: With these members.
+        reasons: By trial id.
+        tenant: For whom the lease is taken.
+        sight: What was seen of the pack.
+    """
+    hold = Leases(store.files, tenant.driver).acquire(pack.pack_id, tenant)
+    if hold is None:
+        return False
+    with hold:
+        if not committed_since(store.files, pack.study, pack.pack_id, sight.of(pack.pack_id)):
+            commit_unrun(store, pack, reasons, State.SKIPPED, {})
+    return True
 
 
 def commit_timed_out(order: Order, reason: str) -> None:

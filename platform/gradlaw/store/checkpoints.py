@@ -186,7 +186,7 @@ class PackCheckpoints:
             try:
                 rows, _ = read_bytes(self._files.read(file.key))
             except FileNotFoundError as error:
-                msg = f"{self._files.location(file.key)} went while it was read: another driver is at the pack"
+                msg = f"{self._files.location(file.key)} went as it was read: another driver is at the pack"
                 raise CheckpointGoneError(msg) from error
             self._writer.copy(self._tables[file.table], rows, live=True)
             self._writer.flush()

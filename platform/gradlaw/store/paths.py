@@ -6,6 +6,7 @@ schemas/<trials|metrics>/<column>.json           a column of a table that grows 
 <table>/study=<study>/<pack>-<attempt>.parquet   rows of one pack
 trials/study=<study>/<pack>-<attempt>.parquet    the commit of that pack, written last
 _attempts/<pack>-<attempt>.json                  reserves the number of an attempt
+_leases/<pack>/<n>.json                          who runs a pack now: the newest number counts
 _live/<pack>-<attempt>-<firststep>-<n>.parquet   metrics of a pack that runs
 _checkpoints/<pack>-<attempt>-<n>.json           a checkpoint of a pack that runs, written last
 _checkpoints/<pack>-<attempt>-<n>.safetensors    its tensors
@@ -30,7 +31,7 @@ from gradlaw.errors import UsageError
 STORE = "store.json"
 TRIALS, METRICS = "trials", "metrics"
 ATTEMPTS, LIVE, GENERATIONS, PLANS, SCHEMAS = "_attempts", "_live", "_generations", "plans", "schemas"
-LOCKS, VERDICTS, CHECKPOINTS = "locks", "verdicts", "_checkpoints"
+LOCKS, VERDICTS, CHECKPOINTS, LEASES = "locks", "verdicts", "_checkpoints", "_leases"
 METRICS_LIVE = "metrics_live"
 RESERVED = frozenset({PLANS, LOCKS, VERDICTS, SCHEMAS, METRICS_LIVE})
 """Folders that hold documents, not rows, and the view of live parts; no table may have such a name."""
@@ -42,6 +43,7 @@ _DATA = re.compile(rf"({NAME})/study=({NAME})/({PACK})-(\d+)\.parquet")
 _LIVE = re.compile(rf"{LIVE}/({PACK})-(\d+)-\d+-\d+\.parquet")
 _CHECKPOINT = re.compile(rf"{CHECKPOINTS}/({PACK})-(\d+)-(\d+)(\.json|\.safetensors|-{NAME}\.parquet)")
 _PLAN = re.compile(rf"{PLANS}/({PLAN})(?:/(\d+))?\.parquet|{PLANS}/({PLAN})/closed\.json")
+_LEASE = re.compile(rf"{LEASES}/({PACK})/(\d+)\.json")
 _MANIFEST = re.compile(rf"{GENERATIONS}/(\d+)\.json")
 
 
@@ -84,6 +86,24 @@ def parse_data(key: str) -> DataKey | None:
 def attempt(pack: PackKey) -> str:
     """Key of the document that reserves an attempt."""
     return f"{ATTEMPTS}/{pack.pack_id}-{pack.attempt}.json"
+
+
+class LeaseKey(NamedTuple):
+    """What the key of a lease says: ``number`` grows with each renewal."""
+
+    pack_id: str
+    number: int
+
+
+def lease(pack_id: str, number: int) -> str:
+    """Key of a lease."""
+    return f"{LEASES}/{pack_id}/{number}.json"
+
+
+def parse_lease(key: str) -> LeaseKey | None:
+    """Whose lease a key is, or None."""
+    match = _LEASE.fullmatch(key)
+    return LeaseKey(match[1], int(match[2])) if match else None
 
 
 def live(pack: PackKey, first_step: int, number: int) -> str:

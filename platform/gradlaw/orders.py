@@ -1,0 +1,49 @@
+"""The orders of a run: what a worker is told of each pack."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import overload
+
+from gradlaw.launch.base import Order
+from gradlaw.pack import Pack
+from gradlaw.pending import Index, failed_attempts
+from gradlaw.store.attempts import Sight
+
+
+class Orders(Sequence[Order]):
+    """The orders of packs, each made when it is asked for: a million packs are no million orders."""
+
+    def __init__(self, packs: Sequence[Pack], like: Order, index: Index, sight: Sight) -> None:
+        """Makes none yet.
+
+        Args:
+            packs: What to run.
+            like: What is the same in all orders.
+            index: What is known of the packs' trials, as far as attempts count.
+            sight: What was seen of the packs.
+        """
+        self._packs, self._like, self._index, self._sight = packs, like, index, sight
+        self._alike = Counter(id(pack.program) for pack in packs)
+
+    def __len__(self) -> int:
+        return len(self._packs)
+
+    @overload
+    def __getitem__(self, at: int) -> Order: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Order]: ...
+    def __getitem__(self, at: int | slice) -> Order | Sequence[Order]:
+        pack = self._packs[at]
+        if not isinstance(pack, Pack):
+            return Orders(pack, self._like, self._index, self._sight)
+        return replace(
+            self._like,
+            pack=pack,
+            alike=self._alike[id(pack.program)],
+            attempts=failed_attempts(pack.members, self._index),
+            tenant=replace(self._like.tenant, num_trials=len(pack.members)),
+            seen=self._sight.of(pack.pack_id),
+        )

@@ -1,0 +1,97 @@
+"""What a run says of itself, in lines worth reading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from gradlaw.adaptive.growth import Round
+from gradlaw.launch.base import Report
+from gradlaw.measurable import survey
+from gradlaw.pack import Pack
+from gradlaw.pending import Index, changed_source, planned_trials
+from gradlaw.plan import Plan
+from gradlaw.store.leases import Lease
+from gradlaw.store.store import Store
+from gradlaw.trial import FINAL, State
+
+Say = Callable[[str], None]
+
+
+class Teller:
+    """Says things, the same note once."""
+
+    def __init__(self, say: Say | None) -> None:
+        self._say, self._noted = say, set[str]()
+
+    def say(self, line: str) -> None:
+        """Says a line."""
+        if self._say:
+            self._say(line)
+
+    def once(self, line: str) -> None:
+        """Says a line that was not said before."""
+        if line not in self._noted:
+            self._noted.add(line)
+            self.say(line)
+
+    def plan(self, plan: Plan, packs: Sequence[Pack], *, share: str = "", notes: Iterable[str] = ()) -> None:
+        """What there is to do.
+
+        Args:
+            plan: The plan, or the share of it that is run.
+            packs: What is missing of it.
+            share: Which share it is; "" for the whole plan.
+            notes: Of the planning.
+        """
+        num_planned = len({trial.trial_id for trial in planned_trials(plan)})
+        num_to_run = len({member.trial.trial_id for pack in packs for member in pack.members})
+        num_skipped = len(plan.skipped)
+        held = num_planned - num_to_run - num_skipped
+        self.say(
+            f"plan {plan.plan_id}{share and f', {share}'}: {num_planned} trials, {held} in the store, "
+            f"{num_to_run} to run in {len(packs)} packs" + (f", {num_skipped} skipped" if num_skipped else "")
+        )
+        for note in notes:
+            self.say(note)
+
+    def doubts(self, plan: Plan, packs: Sequence[Pack], index: Index, store: Store) -> None:
+        """What of the store's content is run again or may be out of date, and what cannot be read."""
+        again = sum(
+            1
+            for pack in packs
+            for member in pack.members
+            if (entry := index.get(member.trial.trial_id)) and entry.state in FINAL - {State.FAILED}
+        )
+        if again:
+            self.say(f"{again} of them run again: they were not measured with every probe asked for")
+            if measurable := sum(len(lacking.jobs) for lacking in survey(plan, store)):
+                self.say(f"{measurable} of those need no training: gradlaw measure reads the weights kept")
+        changed = changed_source(plan, index)
+        if changed:
+            self.say(
+                f"warning: {changed} trials in the store were run by other source of their task, rule or "
+                "schedule, of the same versions; if it changed their numbers, raise the version"
+            )
+        for item in store.resolve().set_aside:
+            self.say(f"set aside: {item.path}: {item.reason}")
+
+    def round(self, done: Round, packs: Sequence[Pack]) -> None:
+        """What a round asks for."""
+        num_to_run = sum(len(pack.members) for pack in packs)
+        self.say(
+            f"round {done.number}: {len(done.asks)} trials asked for, "
+            f"{num_to_run} to run in {len(packs)} packs"
+        )
+
+    def report(self, report: Report) -> None:
+        """What a worker says of a pack."""
+        if report.error:
+            self.say(f"pack {report.pack_id}: {report.error}")
+        if report.note:
+            self.once(f"note: {report.note}")
+
+    def waiting(self, held: Mapping[str, Lease]) -> None:
+        """That all that is left is run by others."""
+        hosts = sorted({lease.process.host for lease in held.values()} - {""})
+        where = f" on {', '.join(hosts[:5])}{' and others' if len(hosts) > 5 else ''}" if hosts else ""
+        self.once(f"waiting: what is left is being run by others{where}; what they do not finish runs here")
