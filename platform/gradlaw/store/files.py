@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from gradlaw.errors import UsageError
+from gradlaw.errors import StoreError, UsageError
 
 TEMPORARY = "_tmp"
 STALE_S = 86_400.0
@@ -31,6 +32,13 @@ class Entry:
     key: str
     size: int
     modified_s: float
+
+
+def check_key(key: str) -> None:
+    """Raises StoreError for a key that could lead out of its store: nothing here makes such a one."""
+    if "\0" in key or not {"", ".", ".."}.isdisjoint(key.split("/")):
+        msg = f"key {key!r}: got one that leads out of the store, allowed a path below it"
+        raise StoreError(msg)
 
 
 class Sink(ABC):
@@ -103,12 +111,14 @@ class Files(ABC):
     Attributes:
         vouches: Whether a file of the listed size is what was written, because the server compared its
             checksum on writing and on reading; else a reader has to look at the content.
+        strange: Keys of what listings met and left alone, because it is neither a file nor a folder: links.
         late: Whether a write that was given up may still be carried out, so that what it was to name
             must not be deleted.
     """
 
     vouches = False
     late = False
+    strange: AbstractSet[str] = frozenset()
 
     @property
     @abstractmethod
@@ -200,5 +210,9 @@ def open_files(path: str | Path) -> Files:
         from gradlaw.store.local import LocalFiles
 
         return LocalFiles(Path(text).absolute())  # workers have a working folder of their own
-    msg = f"store: got an address that begins with {scheme}://, allowed a folder"
-    raise UsageError(msg)
+    if scheme not in BUCKETS:
+        msg = f"store: got an address that begins with {scheme}://, allowed a folder, s3:// or gs://"
+        raise UsageError(msg)
+    from gradlaw.store.bucket import BucketFiles
+
+    return BucketFiles.at(text)

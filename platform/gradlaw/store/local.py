@@ -28,7 +28,7 @@ _REMEDIES = {
     errno.EACCES: "permission denied: choose another store, or change the folder's permissions",
     errno.EPERM: "not permitted: the store needs a file system with hard links and write permission",
     errno.EOPNOTSUPP: "not supported: the store needs a file system with hard links",
-    errno.ELOOP: "a symbolic link stands there, and a store's files are real: put what it points to in its place",
+    errno.ELOOP: "a symbolic link stands there: put what it points to in its place",
     errno.ENOTDIR: "a file stands where a folder should be: choose another store",
 }
 
@@ -89,9 +89,12 @@ class LocalFiles(Files):
         return (self.root / key).exists()
 
     def delete(self, key: str) -> None:
-        with explained(self.root / key, "delete"), suppress(FileNotFoundError):
-            with self._folder_of(key) as folder:
-                os.unlink(PurePosixPath(key).name, dir_fd=folder)
+        with (
+            explained(self.root / key, "delete"),
+            suppress(FileNotFoundError),
+            self._folder_of(key) as folder,
+        ):
+            os.unlink(PurePosixPath(key).name, dir_fd=folder)
 
     def scan(self, folder: str = "") -> dict[str, Entry]:
         found: dict[str, Entry] = {}
@@ -126,6 +129,13 @@ class LocalFiles(Files):
                 code = errno.ELOOP if stat.S_ISLNK(mode) else errno.ENOTDIR
                 raise OSError(code, os.strerror(code))
             self._real.add(here)
+
+    def make_folder(self, key: str) -> None:
+        """Makes the folder of a key where it is missing; raises as :meth:`check_real` does."""
+        check_key(key)
+        for end in (at for at, letter in enumerate(key) if letter == "/"):
+            (self.root / key[:end]).mkdir(exist_ok=True)
+            self.check_real(key[: end + 1] + "any")
 
     @contextmanager
     def _folder_of(self, key: str) -> Iterator[int]:
@@ -200,9 +210,7 @@ class LocalSink(Sink):
                 if durable:
                     os.fsync(self._file.fileno())
                 new_folder = not target.parent.exists()
-                check_key(key)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                self._files.check_real(key)
+                self._files.make_folder(key)
                 try:
                     os.link(self._path, target)
                 except FileExistsError:
