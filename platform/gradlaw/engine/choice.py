@@ -70,6 +70,7 @@ class Choice:
         compile: "auto", "always" or "never".
         alike: Packs of the run with this program.
         time_limit_s: Seconds that the pack may take, or None.
+        widest: Members in one batch that memory allows, however the width is chosen, or None.
     """
 
     program: TrialProgram
@@ -79,6 +80,7 @@ class Choice:
     compile: Compile
     alike: int = 1
     time_limit_s: float | None = None
+    widest: int | None = None
 
     def machine(self) -> Machine:
         """The machine to run the pack with.
@@ -199,11 +201,13 @@ class Choice:
     def _fitting(self, width: int) -> int:
         """At most this wide, or as asked; cut so that chunks are alike; at least 2 unless 1 is meant.
 
-        At least 2, so that alone and in company a trial takes the same kernels.
+        At least 2, so that alone and in company a trial takes the same kernels; but never wider than memory
+        allows.
         """
-        num_members = len(self.members)
+        num_members, widest = len(self.members), self.widest or max(width, self.width or 0)
         if self.width is not None:
-            return max(1, min(self.width, max(2, num_members)))
+            return max(1, min(self.width, widest, max(2, num_members)))
+        width = min(width, widest)
         num_chunks = -(-num_members // width)
         return min(width, max(2, -(-num_members // num_chunks)))
 

@@ -1,4 +1,4 @@
-"""Lack of memory: how it is told from other errors."""
+"""Memory: how much there is for a worker, what a program takes of it, and how a lack of it is told."""
 
 from __future__ import annotations
 
@@ -29,15 +29,93 @@ def first_line(error: BaseException) -> str:
 
 
 def available_bytes(device: str) -> int:
-    """Bytes that can still be had on a device; 0 where the system does not tell."""
+    """Bytes that can still be had on a device; 0 where the system does not tell.
+
+    On a CPU what the machine has left, or this process's control groups, whichever is less.
+    """
     if torch.device(device).type == "cuda":
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
+    left = [limit - used for limit, used in cgroup_bytes()]
+    if (machine := _meminfo("MemAvailable")) is not None:
+        left.append(machine)
+    return max(0, min(left, default=0))
+
+
+def total_bytes() -> int:
+    """Bytes of host memory that there are, or that the control groups allow; 0 where it is not told."""
+    most = [limit for limit, _ in cgroup_bytes()]
+    if (machine := _meminfo("MemTotal")) is not None:
+        most.append(machine)
+    return min(most, default=0)
+
+
+def _meminfo(name: str) -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        kib = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, IndexError):
-        return 0
-    return int(kib) * 1024
+        return int(next(line.split()[1] for line in lines if line.startswith(name))) * 1024
+    except (OSError, StopIteration, IndexError, ValueError):
+        return None
+
+
+CGROUPS = Path("/sys/fs/cgroup")
+_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+_NO_LIMIT = 2**60
+"""Version 1 of control groups writes a number near 2^63 where there is no limit."""
+
+
+def cgroup_bytes(root: Path = CGROUPS, process: Path = Path("/proc/self/cgroup")) -> list[tuple[int, int]]:
+    """Limits of the control groups that this process is in, and the bytes used of each; unlimited ones not.
+
+    Args:
+        root: Where they are mounted.
+        process: Names those of the process.
+    """
+    try:
+        lines = [line.split(":", 2) for line in process.read_text(encoding="ascii").splitlines()]
+    except OSError:
+        return []
+    folders = [root, root / "memory"]  # a container sees its own groups as the root
+    for _, controllers, path in (line for line in lines if len(line) == 3):
+        own = {"": root, "memory": root / "memory"}.get(controllers)
+        while own and path.strip("/"):
+            folders.append(own / path.strip("/"))
+            path = path.rpartition("/")[0]
+    found = []
+    for folder in folders:
+        for limit, used in _FILES:
+            try:
+                pair = int((folder / limit).read_text()), int((folder / used).read_text())
+            except (OSError, ValueError):  # not there, or "max"
+                continue
+            if pair[0] < _NO_LIMIT:
+                found.append(pair)
+    return found
+
+
+def widest_batch(room_bytes: float, member_bytes: int) -> int:
+    """The largest number of members whose batch fits into so much memory, 1 at least.
+
+    >>> [widest_batch(room, 10) for room in (1000.0, 39.0, 0.0)]
+    [100, 3, 1]
+    """
+    return max(1, int(room_bytes // member_bytes))
+
+
+def keep_to(memory_bytes: int) -> None:
+    """Lets this process's data grow to so many bytes: beyond them torch raises, and widths are halved.
+
+    What lies in the stacks of threads, which is asked for but hardly used, is not counted. Nothing happens
+    where the system does not tell how much data a process has, as macOS.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        data = int(next(line.split()[1] for line in lines if line.startswith("VmData"))) * 1024
+    except (OSError, StopIteration, ValueError):
+        return
+    unused = max(0, data - process_bytes())
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    limit = memory_bytes + unused
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == -1 else min(limit, hard), hard))
 
 
 def process_bytes() -> int:

@@ -52,6 +52,7 @@ def run_pack(
     width: int | None = None,
     compile: Compile = "auto",  # noqa: A002 - as in torch
     alike: int = 1,
+    widest: int | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Run:
     """Runs all members of a pack.
@@ -67,6 +68,8 @@ def run_pack(
             the width is 1.
         compile: "always", "never", or "auto": where the work left pays for it.
         alike: Packs of one run with the program of this one: what is compiled here serves them too.
+        widest: Members in one batched program that memory allows, >= 1, however the width is chosen; None:
+            not known.
         checkpoints: Keeps checkpoints of a training, and may have one to go on from; None: there are none.
 
     Yields:
@@ -86,7 +89,7 @@ def run_pack(
         raise ConfigurationError([f"pack {pack.pack_id}: got no program; allowed: a training or measurement"])
     if not pack.members:
         return ()
-    setting = _Setting(recorder, clock, device, width, compile, alike, checkpoints)
+    setting = _Setting(recorder, clock, device, width, compile, alike, widest, checkpoints)
     return (yield from _Waves(pack, pack.program, setting).run())
 
 
@@ -97,6 +100,7 @@ class _Setting(NamedTuple):
     width: int | None
     compile: Compile
     alike: int
+    widest: int | None
     checkpoints: Checkpoints | None
 
 
@@ -159,6 +163,7 @@ class _Waves:
             compile=setting.compile,
             alike=setting.alike,
             time_limit_s=setting.clock.time_limit_s,
+            widest=setting.widest,
         ).machine()
 
     def _resumed(self) -> Machine | None:
@@ -166,7 +171,7 @@ class _Waves:
         checkpoints = self._setting.checkpoints
         if checkpoints is None:
             return None
-        found = checkpoints.find(lambda document: refusal(self._identity(), document))
+        found = checkpoints.find(self._refusal)
         if found is None:
             return None
         reached = read(*found)
@@ -176,6 +181,13 @@ class _Waves:
         return Machine(
             self._program, reached.execution, starts, modes=reached.modes, bytes_made=reached.bytes_made
         )
+
+    def _refusal(self, document: Document) -> str:
+        """Why not to go on from a checkpoint; "" if nothing is against it."""
+        width, widest = document["executions"][0]["width"], self._setting.widest
+        if widest is not None and width > widest:
+            return f"width: it has {width}, memory allows {widest}"
+        return refusal(self._identity(), document)
 
     def _taken_point(self) -> Point | None:
         """Where to go on, once: its tensors are let go."""

@@ -1,0 +1,154 @@
+"""What packs ask a cluster for, and what its nodes have, or nodes to come would have."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ray
+import yaml
+
+from gradlaw.errors import ConfigurationError
+
+GIB = 2**30
+_NODE_GROUP = "ray.io/node-group"
+"""The label that an autoscaler gives its nodes."""
+BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
+"""Where ``ray up`` leaves the cluster's file on the head, on which jobs run."""
+_STEP_BYTES = 256 * 2**20
+"""Estimates are rounded up to a multiple: Ray reuses a worker only for a pack that asks for the same."""
+
+
+class Bundle(NamedTuple):
+    """CPUs, GPUs and bytes of memory: of a node, or asked for by one pack."""
+
+    cpus: float
+    gpus: float = 0.0
+    memory_bytes: float = 0.0
+
+    def fits(self, node: Bundle) -> bool:
+        """Whether a node, empty, holds it."""
+        return all(own <= there for own, there in zip(self, node, strict=True))
+
+    def times(self, node: Bundle) -> int:
+        """How often a node, empty, holds it."""
+        shares = [there / own for own, there in zip(self, node, strict=True) if own]
+        return int(min(shares) + 1e-9) if shares else 0
+
+    def request(self) -> dict[str, float]:
+        """As Ray takes it."""
+        named = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory_bytes}
+        return {name: value for name, value in named.items() if value}
+
+    def __str__(self) -> str:
+        """In words.
+
+        >>> str(Bundle(3, 0.25, 2 * GIB))
+        '3 CPUs, 0.25 GPUs, 2.0 GiB'
+        """
+        parts = [f"{self.cpus:g} CPU" + ("s" if self.cpus != 1 else "")]
+        if self.gpus:
+            parts.append(f"{self.gpus:g} GPU" + ("s" if self.gpus != 1 else ""))
+        if self.memory_bytes and not math.isinf(self.memory_bytes):
+            parts.append(f"{self.memory_bytes / GIB:.1f} GiB")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """What there is to run on.
+
+    Attributes:
+        nodes: The nodes that are alive, with all they have.
+        to_come: A node of each type that an autoscaler may add, as far as that is known.
+        grows: Whether there is an autoscaler.
+    """
+
+    nodes: tuple[Bundle, ...]
+    to_come: tuple[Bundle, ...] = ()
+    grows: bool = False
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether a node has a GPU, or one to come would."""
+        return any(node.gpus for node in (*self.nodes, *self.to_come))
+
+    def num_workers(self, ask: Bundle) -> int:
+        """Packs that the nodes there are hold at once; 1 at least."""
+        return max(1, sum(ask.times(node) for node in self.nodes))
+
+    def holds(self, ask: Bundle) -> bool:
+        """Whether a node, there or to come, holds a pack; true where it cannot be known."""
+        unknown = self.grows and not self.to_come
+        return unknown or any(ask.fits(node) for node in (*self.nodes, *self.to_come))
+
+    def most_memory(self, ask: Bundle) -> float:
+        """Bytes of the largest node that has the CPUs and GPUs; infinite where there is none yet."""
+        rest = ask._replace(memory_bytes=0.0)
+        return max((node.memory_bytes for node in self.nodes if rest.fits(node)), default=math.inf)
+
+    def whole_node(self, ask: Bundle) -> Bundle:
+        """The same with all CPUs of the largest node that holds it."""
+        sizes = [node.cpus for node in self.nodes if ask.fits(node)]
+        return ask._replace(cpus=max(sizes, default=ask.cpus))
+
+    def refuse_impossible(self, asks: Iterable[Bundle]) -> None:
+        """Refuses what would wait for ever.
+
+        Raises:
+            ConfigurationError: A pack asks for more than any node, there or to come, has.
+        """
+        there = _in_words(self.nodes) + (f"; to come: {_in_words(self.to_come)}" if self.to_come else "")
+        faults = [
+            f"resources: a pack asks for {ask}; allowed: what one node has ({there}); ask for less by "
+            "--cpus, --gpus or --memory-gb, or add a larger node"
+            for ask in sorted(set(asks))
+            if not self.holds(ask)
+        ]
+        if faults:
+            raise ConfigurationError(faults)
+
+
+def joined_resources() -> Cluster:
+    """The cluster that this process has joined."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # ray's own
+    grows = any(_NODE_GROUP in node.get("Labels", {}) for node in nodes)
+    return Cluster(
+        nodes=tuple(node_bundle(node["Resources"]) for node in nodes),
+        to_come=declared_nodes(BOOTSTRAP.expanduser()) if grows else (),
+        grows=grows,
+    )
+
+
+def node_bundle(resources: Mapping[str, Any]) -> Bundle:
+    """Of a node's resources as Ray names them; memory that is not told does not limit."""
+    memory = float(resources.get("memory", math.inf))
+    return Bundle(float(resources.get("CPU", 0.0)), float(resources.get("GPU", 0.0)), memory)
+
+
+def declared_nodes(file: Path) -> tuple[Bundle, ...]:
+    """The types of nodes in a ``ray up`` file; none where it cannot be read."""
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        types = document["available_node_types"].values()
+        return tuple(node_bundle(item["resources"]) for item in types if item.get("max_workers", 1) != 0)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError):
+        return ()
+
+
+def rounded_up(memory_bytes: float) -> int:
+    """Bytes of memory to ask for.
+
+    >>> rounded_up(300 * 2**20) // 2**20
+    512
+    """
+    return -int(-memory_bytes // _STEP_BYTES) * _STEP_BYTES
+
+
+def _in_words(nodes: Sequence[Bundle]) -> str:
+    counted = Counter(map(str, nodes))
+    return "; ".join(f"{number} of {what}" for what, number in counted.items()) or "none"
