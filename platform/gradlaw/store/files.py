@@ -157,6 +157,10 @@ class Files(ABC):
     def delete(self, key: str) -> None:
         """Removes a file, if it is there."""
 
+    def tidy(self, folder: str) -> None:
+        """Removes a folder that holds no file, where an empty one can be left at all."""
+        del folder
+
     @abstractmethod
     def scan(self, folder: str = "") -> dict[str, Entry]:
         """Every file below a folder by its key; a missing folder is an empty one."""

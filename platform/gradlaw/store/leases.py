@@ -105,14 +105,14 @@ class Leases:
             StoreError: The store cannot be read or written.
         """
         paths.check("pack_id", pack_id, paths.PACK)
-        before = self._entries(f"{paths.LEASES}/{pack_id}").get(pack_id, {})
+        before = self._entries(_folder(pack_id)).get(pack_id, {})
         if before and self._living([before[max(before)]]):
             return None
         hold = Hold(self._files, paths.LeaseKey(pack_id, max(before, default=0) + 1), tenant, sample)
         if not hold.begin():
             return None
         # A listing made while files come and go may miss some: whoever still sees another one withdraws.
-        after = self._entries(f"{paths.LEASES}/{pack_id}").get(pack_id, {})
+        after = self._entries(_folder(pack_id)).get(pack_id, {})
         others = [entry for number, entry in after.items() if number != hold.number]
         if self._living(others):
             hold.release()
@@ -145,6 +145,7 @@ class Leases:
         dead = [entry for entry in entries if _pack_of(entry) not in holding]
         for entry in dead:
             self._files.delete(entry.key)
+            self._files.tidy(_folder(_pack_of(entry)))
         return len(dead)
 
     def _entries(self, folder: str) -> dict[str, dict[int, Entry]]:
@@ -229,6 +230,7 @@ class Hold:
         if not self.is_lost:
             with suppress(StoreError):  # it expires
                 self._files.delete(self._key)
+                self._files.tidy(_folder(self.pack_id))
 
     def _create(self, shares: Mapping[str, float | None]) -> bool:
         process = this_process()._asdict()
@@ -252,6 +254,10 @@ class Hold:
         self._ended.set()
         self._thread.join()
         self.release()
+
+
+def _folder(pack_id: str) -> str:
+    return f"{paths.LEASES}/{pack_id}"
 
 
 def _pack_of(entry: Entry) -> str:

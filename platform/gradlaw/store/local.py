@@ -31,6 +31,7 @@ _REMEDIES = {
     errno.ELOOP: "a symbolic link stands there: put what it points to in its place",
     errno.ENOTDIR: "a file stands where a folder should be: choose another store",
 }
+_TRIES = 20
 
 
 @contextmanager
@@ -95,6 +96,10 @@ class LocalFiles(Files):
             self._folder_of(key) as folder,
         ):
             os.unlink(PurePosixPath(key).name, dir_fd=folder)
+
+    def tidy(self, folder: str) -> None:
+        with suppress(OSError):  # it holds something again, or is gone
+            (self.root / folder).rmdir()
 
     def scan(self, folder: str = "") -> dict[str, Entry]:
         found: dict[str, Entry] = {}
@@ -225,6 +230,18 @@ class LocalSink(Sink):
         super().discard()
         with suppress(OSError):
             self._path.unlink()
+
+
+def _link(path: Path, target: Path) -> None:
+    """Gives a file its name, in a folder that another may tidy away meanwhile, but not again and again."""
+    for _ in range(_TRIES):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, target)
+        except FileNotFoundError:
+            continue
+        return
+    os.link(path, target)
 
 
 def _sync_folders(folder: Path, last: Path) -> None:
