@@ -87,6 +87,10 @@ class SchemaError(StoreError, TypeError):
     """Rows, a file or a store that does not fit the declared, versioned schema."""
 
 
+class ClusterError(GradlawError, ConnectionError):
+    """A cluster that cannot be reached, or refuses what it is asked."""
+
+
 class DataError(GradlawError, OSError):
     """A data set that is not where it should be, or is not what it should be."""
 

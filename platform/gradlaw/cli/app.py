@@ -17,7 +17,10 @@ app = typer.Typer(
 notes = Console(stderr=True, highlight=False)
 
 DEFAULT_STORE = "results"
-StoreOption = Annotated[str, typer.Option("--store", help="Folder of the store, or s3://bucket/prefix.")]
+StoreOption = Annotated[
+    str,
+    typer.Option("--store", envvar="GRADLAW_STORE", help="Folder of the store, or s3://bucket/prefix."),
+]
 
 
 def say(line: str) -> None:

@@ -79,7 +79,7 @@ def _files(dist: Distribution) -> Iterator[tuple[str, bytes]]:
 
 def _dist_info(dist: Distribution, info: str, version: str) -> dict[str, bytes]:
     metadata = ["Metadata-Version: 2.1", f"Name: {dist.name}", f"Version: {version}"]
-    if python := dist.metadata.get("Requires-Python"):
+    if python := dist.metadata.json.get("requires_python"):
         metadata.append(f"Requires-Python: {python}")
     wheel = ["Wheel-Version: 1.0", "Generator: gradlaw", "Root-Is-Purelib: true", "Tag: py3-none-any"]
     texts = {

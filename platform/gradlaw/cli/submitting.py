@@ -1,0 +1,157 @@
+"""The command that sends runs to a cluster."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gradlaw.cli.app import app, say
+from gradlaw.errors import ConfigurationError, UsageError
+
+if TYPE_CHECKING:
+    from gradlaw.launch.job import Job
+    from gradlaw.launch.submit import Jobs, Sent
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def submit(
+    study: Annotated[
+        str | None,
+        typer.Argument(help="Name of a study, or the path of its folder, or of a sweep's file.yaml."),
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Argument(help="Options of `gradlaw run`, --store above all.")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of the cluster's dashboard: http://HOST:8265; this machine's, if none."),
+    ] = None,
+    follow: Annotated[bool, typer.Option(help="Show what the job writes until it ends.")] = True,
+    attach: Annotated[str | None, typer.Option(help="Follow a job that was sent before.")] = None,
+    stop: Annotated[str | None, typer.Option(help="End a job that was sent before.")] = None,
+    kuberay: Annotated[bool, typer.Option("--kuberay", help="Write a KubeRay RayJob instead.")] = False,
+    out: Annotated[Path | None, typer.Option(help="File for what is written; stdout, if none.")] = None,
+    image: Annotated[
+        str | None, typer.Option(help="KubeRay: image with gradlaw; see docs/cluster.md.")
+    ] = None,
+    secret: Annotated[
+        list[str] | None, typer.Option(help="KubeRay: Secret whose entries become environment variables.")
+    ] = None,
+    namespace: Annotated[str | None, typer.Option(help="KubeRay: namespace.")] = None,
+    max_workers: Annotated[int, typer.Option(help="KubeRay: most GPU workers.")] = 8,
+    worker_gpus: Annotated[int, typer.Option(help="KubeRay: GPUs a worker; 0: a worker of CPUs.")] = 1,
+    worker_cpus: Annotated[int, typer.Option(help="KubeRay: CPUs a worker.")] = 8,
+    worker_memory_gb: Annotated[int, typer.Option(help="KubeRay: memory a worker, in GiB.")] = 32,
+) -> None:
+    """Run a study on a cluster: a job that goes on when this machine is gone."""
+    if attach or stop:
+        _go_back(study, attach, stop, address)
+        return
+    job = _job(study, options or [])
+    if kuberay:
+        from gradlaw.launch.kuberay import Cluster, render_rayjob
+
+        cluster = Cluster(
+            image=image or "",
+            secrets=tuple(secret or ()),
+            namespace=namespace,
+            max_workers=max_workers,
+            worker_gpus=worker_gpus,
+            worker_cpus=worker_cpus,
+            worker_memory_gb=worker_memory_gb,
+        )
+        _write(render_rayjob(job, cluster), out)
+        return
+    _send(job, address, follow=follow)
+
+
+def _job(study: str | None, options: Sequence[str]) -> Job:
+    """Reads the options as ``gradlaw run`` does, and plans."""
+    from typer.main import get_command
+
+    from gradlaw.launch.job import make_job
+
+    if study is None or study.startswith("-"):
+        msg = f"STUDY: got {study or 'nothing'}; the study comes first: gradlaw submit STUDY --store s3://..."
+        raise UsageError(msg)
+    command: Any = get_command(app)
+    context = command.commands["run"].make_context("gradlaw submit", [study, *options])
+    return make_job(study, options, context.params)
+
+
+def _send(job: Job, address: str | None, *, follow: bool) -> None:
+    from gradlaw.launch.submit import Jobs
+
+    jobs = Jobs(address)
+    if jobs.in_the_open:
+        say(f"warning: the token goes to {jobs.address} in the open; https or a tunnel by ssh hides it")
+    if not job.is_remote:
+        say(f"the store {job.store} has to be a folder that all nodes of the cluster share")
+    sent = jobs.submit(job)
+    say(f"{'already there' if sent.attached else 'sent'}: {sent.name} on {jobs.address}")
+    if follow:
+        _follow(jobs, sent)
+    else:
+        say(f"follow it: {_again(jobs, sent)}")
+        _say_results(sent)
+
+
+def _go_back(study: str | None, attach: str | None, stop: str | None, address: str | None) -> None:
+    if study or (attach and stop):
+        got = [item for item in (study, attach and "--attach", stop and "--stop") if item]
+        msg = f"got {' and '.join(got)}; allowed one of STUDY, --attach and --stop"
+        raise ConfigurationError([msg])
+    from gradlaw.launch.submit import Jobs
+
+    jobs = Jobs(address)
+    if stop:
+        ended = jobs.stop(stop)
+        say(f"{stop}: {'asked to end; what it committed is kept' if ended else 'had ended before'}")
+    elif attach:
+        _follow(jobs, jobs.find(attach))
+
+
+def _follow(jobs: Jobs, sent: Sent) -> None:
+    """Shows the job's lines until it ends; exit code 0 if it succeeded, 1 if not, 130 if interrupted."""
+    from gradlaw.errors import ClusterError
+
+    try:
+        status = jobs.follow(sent.name, _show)
+    except KeyboardInterrupt:
+        say(f"no longer followed, and the job goes on; follow it again: {_again(jobs, sent)}")
+        raise typer.Exit(130) from None
+    except ClusterError as error:
+        say(f"out of sight: {error}")
+        say(f"the job goes on as long as its cluster does; follow it again: {_again(jobs, sent)}")
+        raise typer.Exit(1) from None
+    say(f"{sent.name}: {status.value.lower()}")
+    _say_results(sent)
+    if status != "SUCCEEDED":
+        raise typer.Exit(1)
+
+
+def _show(text: str) -> None:
+    """What the job wrote, to stderr, as it is."""
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+def _again(jobs: Jobs, sent: Sent) -> str:
+    return f"gradlaw submit --attach {sent.name} --address {jobs.address}"
+
+
+def _say_results(sent: Sent) -> None:
+    if sent.store:
+        say(f"results: gradlaw status --store {sent.store}; gradlaw verdicts --store {sent.store}")
+
+
+def _write(text: str, out: Path | None) -> None:
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    out.write_text(text, encoding="utf-8")
+    say(f"wrote {out}")

@@ -1,0 +1,158 @@
+"""A run as a job of a cluster: its words, what is shipped with it, and how it is known there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gradlaw.errors import ConfigurationError
+from gradlaw.planned import plan_study
+from gradlaw.settings import parse_settings
+from gradlaw.studies import SWEEPS
+
+REMOTE = re.compile(r"(s3|gs)://.+")
+LEFT_BEHIND = re.compile(r"__pycache__|\..*")
+"""Names in a study's folder that stay here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What ``gradlaw run`` is to do on a cluster.
+
+    Attributes:
+        study: As it is named there: a study's name, or "./" and the name of what is shipped.
+        shipped: The study's folder or the sweep's file here; None: it comes with a distribution.
+        options: Words after the study.
+        store: Where the results go.
+        study_name: The study's own name.
+        plan_id: Of what is to be run.
+    """
+
+    study: str
+    shipped: Path | None
+    options: tuple[str, ...]
+    store: str
+    study_name: str
+    plan_id: str
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The command, on the cluster that it finds itself on; the store is named, whoever named it."""
+        named = any(word.partition("=")[0] == "--store" for word in self.options)
+        store = () if named else ("--store", self.store)
+        return ("python", "-m", "gradlaw.cli", "run", self.study, *self.options, *store, "--address", "auto")
+
+    @property
+    def entrypoint(self) -> str:
+        """The command as a shell reads it."""
+        return shlex.join(self.words)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the store is a bucket, not a folder."""
+        return REMOTE.fullmatch(self.store) is not None
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """By what two jobs are the same: the plan and the store."""
+        return {"gradlaw_plan": self.plan_id, "gradlaw_store": self.store}
+
+    def name_at(self, moment: datetime) -> str:
+        """A name for the job, of letters, digits, "-" and "_".
+
+        >>> job = Job(study="s", shipped=None, options=(), store="/x", study_name="s", plan_id="demo_1a")
+        >>> job.name_at(datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC))
+        'gradlaw-s-demo_1a-20310506-070809'
+        """
+        return re.sub(
+            r"[^\w-]", "-", f"gradlaw-{self.study_name}-{self.plan_id}-{moment.astimezone(UTC):%Y%m%d-%H%M%S}"
+        )
+
+    def stage(self, folder: Path) -> Path | None:
+        """Copies what is shipped into an empty folder, and gives that folder; None where nothing is.
+
+        Raises:
+            OSError: It cannot be copied.
+        """
+        for path, file in shipped_files(self):
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+        return folder if self.shipped else None
+
+
+def shipped_files(job: Job) -> list[tuple[str, Path]]:
+    """What goes along with a job: each file's path from the folder the job runs in, and its path here."""
+    if job.shipped is None:
+        return []
+    if job.shipped.is_file():
+        return [(job.shipped.name, job.shipped)]
+    found = [
+        (item.relative_to(job.shipped.parent), item) for item in job.shipped.rglob("*") if item.is_file()
+    ]
+    return sorted(
+        (path.as_posix(), item)
+        for path, item in found
+        if not any(LEFT_BEHIND.fullmatch(part) for part in path.parts[1:])
+    )
+
+
+def make_job(study: str, options: Sequence[str], values: Mapping[str, object]) -> Job:
+    """A run as a job, planned here first, so that its faults show before anything is sent.
+
+    Args:
+        study: Name of a study, or the path of its folder or of a sweep's file.
+        options: The words of ``gradlaw run`` after the study.
+        values: What its parser made of them, by parameter.
+
+    Raises:
+        UsageError: What ``gradlaw run`` would refuse to plan, or what cannot be meant on a cluster.
+    """
+    store = str(values["store"])
+    if faults := _faults(values, store):
+        raise ConfigurationError(faults)
+    set_ = values["set_"]
+    seeds = values["seeds"]
+    planned = plan_study(
+        study,
+        preset=str(values["preset"]) if values["preset"] else None,
+        overrides=parse_settings(set_ if isinstance(set_, list | tuple) else ()),
+        seeds=seeds if isinstance(seeds, int) else None,
+        explore=bool(values["explore"]),
+    )
+    planned.check_claims()
+    shipped = _shipped(study, planned.folder.path)
+    return Job(
+        study=f"./{shipped.name}" if shipped else study,
+        shipped=shipped,
+        options=tuple(options),
+        store=store,
+        study_name=planned.folder.name,
+        plan_id=planned.plan.plan_id,
+    )
+
+
+def _shipped(study: str, path: Path) -> Path | None:
+    """What the cluster does not have by its wheels: a study given by its folder, or a sweep's file."""
+    given = Path(study)
+    by_path = given.suffix in SWEEPS or ((given / "study.py").is_file() and path == given.resolve())
+    return given.resolve() if by_path else None
+
+
+def _faults(values: Mapping[str, object], store: str) -> list[str]:
+    faults = []
+    if not REMOTE.fullmatch(store) and not Path(store).is_absolute():
+        faults.append(
+            f"--store: got {store!r}, a folder of this machine; allowed s3://bucket/prefix, "
+            "gs://bucket/prefix, or the absolute path of a folder that all nodes of the cluster share"
+        )
+    if values["launcher"] != "ray":
+        faults.append(f"--launcher: got {values['launcher']!r}, allowed on a cluster: ray")
+    if values["dry_run"]:
+        faults.append("--dry-run: got with submit, which sends a job; allowed with `gradlaw run`, here")
+    return faults
