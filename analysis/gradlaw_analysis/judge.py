@@ -96,16 +96,17 @@ def _effect(claim: Claim, part: Claim | Control, plan: PlanData, sql: str) -> Ef
 
 
 def _count(gate: Gate, plan: PlanData, rows: pd.DataFrame) -> GateCount:
-    """Counts of a gate over the seeds that have ended; a trial that the gate has no row of fails it."""
+    """Counts of a gate over the seeds that have ended: of the trials that it has a row of, no others."""
     if missing := {"trial_id", "passed"} - set(rows.columns):
         msg = f"{gate.sql}: missing columns {', '.join(sorted(missing))}; a gate yields trial_id, passed"
         raise ClaimError(msg)
     known = plan.trials.loc[plan.trials["seed"].isin(plan.seeds)].set_index("trial_id")["seed"]
-    passed = set(rows.loc[rows["passed"].eq(True).fillna(value=False), "trial_id"]) & set(known.index)
+    about = set(rows["trial_id"]) & set(known.index)
+    passed = set(rows.loc[rows["passed"].eq(True).fillna(value=False), "trial_id"]) & about
     return GateCount(
         statement=gate.statement,
         num_passed=len(passed),
-        num_failed=len(known) - len(passed),
+        num_failed=len(about) - len(passed),
         num_seeds=int(known.loc[list(passed)].nunique()),
     )
 

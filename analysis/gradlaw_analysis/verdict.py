@@ -13,11 +13,11 @@ from gradlaw_analysis.decide import ControlResult
 
 @dataclass(frozen=True, kw_only=True)
 class GateCount:
-    """How many of the plan's finished trials are inside the regime that a claim speaks of.
+    """How many of the finished trials that a claim is about are inside the regime it speaks of.
 
     Attributes:
         statement: The regime.
-        num_passed, num_failed: Trials.
+        num_passed, num_failed: Trials that the gate has a row of; others belong to other claims.
         num_seeds: Seeds with a trial that passed.
     """
 

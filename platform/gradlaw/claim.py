@@ -179,7 +179,8 @@ class Gate:
 
     Attributes:
         statement: What the regime is, in a sentence.
-        sql: File that yields ``trial_id``, ``passed`` (bool).
+        sql: File that yields ``trial_id``, ``passed`` (bool), one row for each trial that the claim is about.
+            A trial without a row is no part of the sample either, and is not counted as failed.
         parameters: Bound parameters of the SQL.
     """
 

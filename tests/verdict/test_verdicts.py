@@ -79,10 +79,12 @@ def test_shown_sql_gives_the_sample_by_hand(opened: OpenStore, verdicts: dict[st
     assert checked == 5
 
 
-def test_gate_cuts_the_sample_and_is_counted(opened: OpenStore, verdicts: dict[str, Verdict]) -> None:
+def test_gate_cuts_the_sample_and_counts_the_trials_that_its_claim_is_about(
+    opened: OpenStore, verdicts: dict[str, Verdict]
+) -> None:
     gate = verdicts["noise_falls"].gate
     assert gate is not None
-    assert (gate.num_passed, gate.num_failed, gate.num_seeds) == (36, 12, 6)
+    assert (gate.num_passed, gate.num_failed, gate.num_seeds) == (18, 6, 6)
     sample = opened.sql(verdicts["noise_falls"].sql)
     assert sorted(round(math.exp(x)) for x in set(sample["x"])) == [2, 4, 8]
     ungated = opened.sql(verdicts["control_fails"].sql)
