@@ -39,12 +39,17 @@ RESERVED = frozenset({PLANS, LOCKS, VERDICTS, SCHEMAS, METRICS_LIVE})
 NAME = r"[a-z][a-z0-9_]{0,99}"
 PACK = r"[A-Za-z0-9_]+"
 PLAN = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
-_DATA = re.compile(rf"({NAME})/study=({NAME})/({PACK})-(\d+)\.parquet")
-_LIVE = re.compile(rf"{LIVE}/({PACK})-(\d+)-\d+-\d+\.parquet")
-_CHECKPOINT = re.compile(rf"{CHECKPOINTS}/({PACK})-(\d+)-(\d+)(\.json|\.safetensors|-{NAME}\.parquet)")
-_PLAN = re.compile(rf"{PLANS}/({PLAN})(?:/(\d+))?\.parquet|{PLANS}/({PLAN})/closed\.json")
-_LEASE = re.compile(rf"{LEASES}/({PACK})/(\d+)\.json")
-_MANIFEST = re.compile(rf"{GENERATIONS}/(\d+)\.json")
+NUMBER = r"(?:0|[1-9][0-9]{0,8})"
+"""Of an attempt, a round or a generation: as it is written here, so that no two names have one meaning."""
+_DATA = re.compile(rf"({NAME})/study=({NAME})/({PACK})-({NUMBER})\.parquet")
+_LIVE = re.compile(rf"{LIVE}/({PACK})-({NUMBER})-[0-9]{{1,18}}-{NUMBER}\.parquet")
+_CHECKPOINT = re.compile(
+    rf"{CHECKPOINTS}/({PACK})-({NUMBER})-({NUMBER})(\.json|\.safetensors|-{NAME}\.parquet)"
+)
+_PLAN = re.compile(rf"{PLANS}/({PLAN})(?:/({NUMBER}))?\.parquet|{PLANS}/({PLAN})/closed\.json")
+_LEASE = re.compile(rf"{LEASES}/({PACK})/({NUMBER})\.json")
+_MANIFEST = re.compile(rf"{GENERATIONS}/({NUMBER})\.json")
+_PART = re.compile(rf"{GENERATIONS}/({NUMBER})/[0-9a-f]{{1,32}}-{NUMBER}-({NAME})\.parquet")
 
 
 class PackKey(NamedTuple):
@@ -150,6 +155,19 @@ def parse_manifest(key: str) -> int | None:
 def generation_file(generation: int, token: str, part: int, table: str) -> str:
     """Key of one file of a generation; the token keeps two compactions apart."""
     return f"{GENERATIONS}/{generation}/{token}-{part}-{table}.parquet"
+
+
+class PartKey(NamedTuple):
+    """What the key of a generation's file says."""
+
+    generation: int
+    table: str
+
+
+def parse_generation_file(key: str) -> PartKey | None:
+    """Which file of a generation a key is, or None."""
+    match = _PART.fullmatch(key)
+    return PartKey(int(match[1]), match[2]) if match else None
 
 
 def plan(plan_id: str) -> str:

@@ -1,0 +1,108 @@
+"""What a commit or a manifest may say: files of its own, named as the store names them, and sound values.
+
+Whoever can write to a store can write such a document, and what it names is read, copied and, once it is
+merged, deleted. So nothing in it is believed before it is looked at here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
+import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no types
+
+from gradlaw.errors import StoreError
+from gradlaw.store import paths
+from gradlaw.store.parquet import DataFile
+from gradlaw.trial import State
+
+_STATES = frozenset(state.value for state in State)
+_FIELDS = {"table": str, "key": str, "size": int, "sha256": str, "rows": int}
+
+
+def commit_files(documents: object, name: paths.DataKey) -> tuple[DataFile, ...]:
+    """The files that a commit lists; raises StoreError unless each is one of its pack's, and no other's."""
+    listed = _files(documents)
+    for file in listed:
+        if file.table == paths.TRIALS or file.key != paths.data(file.table, name.study, name.pack):
+            msg = f"it lists {file.key!r} as its rows of {file.table!r}; allowed: files of its own pack"
+            raise StoreError(msg)
+    return listed
+
+
+def check_parts(parts: object, generation: int) -> None:
+    """Raises StoreError unless the parts of a manifest name files of this generation, or of older ones."""
+    if not isinstance(parts, list):
+        msg = f"it is no manifest: its parts are a {type(parts).__name__}, allowed a list"
+        raise StoreError(msg)
+    for part in parts:
+        if not isinstance(part, dict) or not {"study", "packs", "files"} <= part.keys():
+            msg = "it is no manifest: a part lacks study, packs or files"
+            raise StoreError(msg)
+        if not isinstance(part["study"], str) or not re.fullmatch(paths.NAME, part["study"]):
+            msg = f"it is no manifest: got the study {part['study']!r}, allowed {paths.NAME}"
+            raise StoreError(msg)
+        if not isinstance(part["packs"], list) or not all(map(_is_pack, part["packs"])):
+            msg = "it is no manifest: packs are not pairs of an id and an attempt"
+            raise StoreError(msg)
+        _check_part_files(_files(part["files"]), generation)
+
+
+def check_index(index: pa.Table, study: str, pack: paths.PackKey | None) -> None:
+    """Raises StoreError unless rows of ``trials`` hold known states, and are of this study and pack.
+
+    Args:
+        index: The columns that say which row wins.
+        study: Whose they are.
+        pack: The commit they stand in; None: of several.
+    """
+    said: dict[str, object] = {"study": study}
+    if pack is not None:
+        said |= pack._asdict()
+    wrong = [name for name in index.schema.names if name != "source_digest" and index[name].null_count]
+    wrong += [name for name, value in said.items() if pc.unique(index[name]).to_pylist() not in ([value], [])]
+    if not _STATES.issuperset(pc.unique(index["state"]).to_pylist()):
+        wrong.append("state")
+    if not all(map(_is_digests, pc.unique(index["probes"]).to_pylist())):
+        wrong.append("probes")
+    if wrong:
+        msg = f"its rows are not what its name says: {', '.join(dict.fromkeys(wrong))}"
+        raise StoreError(msg)
+
+
+def _check_part_files(listed: Sequence[DataFile], generation: int) -> None:
+    for file in listed:
+        named = paths.parse_generation_file(file.key)
+        if named is None or named.generation > generation or named.table != file.table:
+            msg = f"it names {file.key!r} as rows of {file.table!r}; allowed: files of a generation"
+            raise StoreError(msg)
+    tables = [file.table for file in listed]
+    if tables.count(paths.TRIALS) != 1 or len(set(tables)) < len(tables):
+        msg = f"it is no manifest: a part has the tables {tables}; allowed: trials, and others, each once"
+        raise StoreError(msg)
+
+
+def _files(documents: object) -> tuple[DataFile, ...]:
+    if not isinstance(documents, list) or not all(map(_is_file, documents)):
+        msg = f"the files it lists are not documents of {', '.join(_FIELDS)}"
+        raise StoreError(msg)
+    return tuple(DataFile(**document) for document in documents)
+
+
+def _is_file(document: object) -> bool:
+    return isinstance(document, dict) and {name: type(value) for name, value in document.items()} == _FIELDS
+
+
+def _is_pack(pack: Any) -> bool:  # of JSON, so anything
+    return isinstance(pack, list) and [type(item) for item in pack] == [str, int]
+
+
+def _is_digests(text: str) -> bool:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, list) and all(isinstance(item, str) for item in found)
