@@ -17,7 +17,10 @@ BRACKETED = Gate(
     statement="The search for the largest stable lr found a lr that holds and one that fails.",
     sql="edge_gate.sql",
 )
-SOUND = Gate(statement="Training along which sharpness is measured ended soundly.", sql="path_gate.sql")
+ENDED = Gate(
+    statement="Training along which sharpness is measured ended, soundly or by diverging.",
+    sql="path_gate.sql",
+)
 
 RISES = Trend(direction="greater", num_levels=8)
 GAIN = PairedDifference(arms=("longest", "none"), target=0.22, margin=0.0, direction="greater", sd=0.25)
@@ -128,7 +131,7 @@ def _sharpness(rule: str, control: Control) -> Claim:
         parameters={"rule": rule, "when": "end"},
         test=BELOW,
         family="sharpness",
-        gate=SOUND,
+        gate=ENDED,
         controls=(control,),
     )
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from gradlaw.claim import Claim, Control, Gate, PairedDifference, Scalar
 
 NOISY = Gate(
-    statement="Training ended soundly, on batches smaller than the noise scale: noise dominates.",
+    statement="Training ended, soundly or by diverging, on batches smaller than the noise scale.",
     sql="scaling_gate.sql",
 )
 CLOSER = PairedDifference(arms=("theory", "other"), margin=0.05, direction="less", sd=0.03, num_parts=2)

@@ -19,6 +19,7 @@ named AS (
     SELECT
         trial_id,
         seed,
+        state,
         kind,
         batch_size,
         batch_size // base_size AS factor,
@@ -34,12 +35,18 @@ named AS (
     FROM runs
 ),
 distances AS (
-    SELECT n.seed, n.kind, n.factor, n.arm, avg(abs(c.log_loss - d.log_loss)) AS distance
+    SELECT
+        n.seed,
+        n.kind,
+        n.factor,
+        n.arm,
+        -- from where it diverged, the bound at which a loss is taken to have diverged
+        avg(abs(coalesce(c.log_loss, if(n.state = 'diverged', ln(1e6), NULL)) - d.log_loss)) AS distance
     FROM named AS n
-    JOIN curves AS c USING (trial_id)
     JOIN named AS b ON b.seed = n.seed AND b.kind = n.kind AND b.arm = 'base'
-    JOIN curves AS d ON d.trial_id = b.trial_id AND d.step * b.batch_size = c.step * n.batch_size
-    WHERE n.arm <> 'base' AND c.step > 0
+    JOIN curves AS d ON d.trial_id = b.trial_id AND d.step > 0
+    LEFT JOIN curves AS c ON c.trial_id = n.trial_id AND c.step * n.batch_size = d.step * b.batch_size
+    WHERE n.arm <> 'base'
     GROUP BY ALL
 )
 SELECT seed, kind AS rule, arm, factor, distance
