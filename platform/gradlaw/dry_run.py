@@ -94,12 +94,14 @@ def describe_plan(
     held = Store.find(store)
     index = held.index() if held else {}
     growth = Growth(planned.plan, held)
-    pending = missing_packs(growth.plan, index, retry_failed=options.retry_failed)
+    plan = options.shard.of(growth.plan) if options.shard else growth.plan
+    pending = missing_packs(plan, index, retry_failed=options.retry_failed)
     to_come = growth.outlined()
-    measurable = sum(len(lacking.jobs) for lacking in survey(growth.plan, held)) if held else 0
+    measurable = sum(len(lacking.jobs) for lacking in survey(plan, held)) if held else 0
     untrained = [f"of those {measurable:,} need no training: gradlaw measure reads the weights kept"]
     return [
-        *_counts(growth.plan, pending),
+        *([f"{options.shard}: its trials alone are counted"] if options.shard else []),
+        *_counts(plan, pending),
         *(untrained if measurable else []),
         *_rounds(growth, to_come),
         *planned.notes,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from gradlaw import provenance
 from gradlaw.claim_lock import claim_document, lock_digest
@@ -25,24 +26,20 @@ def record_plan(store: Store, planned: Planned, index: Index, rounds: Iterable[s
     plan, folder = planned.plan, planned.folder
     documents = [claim_document(claim, folder.sql) for claim in folder.claims]
     claims_digest = lock_digest(documents)
-    held = [lock for lock in store.locks(plan.study) if lock.get("kind") == "claims"]
-    decides = plan.kind is PlanKind.CONFIRM and folder.claims
-    if decides and claims_digest not in {lock.get("digest") for lock in held}:
-        store.append_lock(
-            plan.study,
-            {
-                "kind": "claims",
-                "digest": claims_digest,
-                "claims": documents,
-                "plan_id": plan.plan_id,
-                "created_at": provenance.utc_now().isoformat(),
-                "git_commit": provenance.git_commit(),
-                "before_data": not any(
-                    trial_id in index
-                    for trial_id in (*(trial.trial_id for trial in planned_trials(plan)), *rounds)
-                ),
-            },
-        )
+    if plan.kind is PlanKind.CONFIRM and folder.claims:
+        lock = {
+            "kind": "claims",
+            "digest": claims_digest,
+            "claims": documents,
+            "plan_id": plan.plan_id,
+            "created_at": provenance.utc_now().isoformat(),
+            "git_commit": provenance.git_commit(),
+            "before_data": not any(
+                trial_id in index
+                for trial_id in (*(trial.trial_id for trial in planned_trials(plan)), *rounds)
+            ),
+        }
+        _lock_once(store, plan.study, lock)
     record = PlanRecord(
         plan_id=plan.plan_id,
         study=plan.study,
@@ -57,3 +54,12 @@ def record_plan(store: Store, planned: Planned, index: Index, rounds: Iterable[s
         is_open=plan.adaptive is not None,
     )
     store.write_plan(record, planned_trials(plan))
+
+
+def _lock_once(store: Store, study: str, lock: Mapping[str, Any]) -> None:
+    """Locks claims unless this version of them is locked, by whichever of many drivers comes first."""
+    while True:
+        held = store.locks(study)
+        digests = {document.get("digest") for document in held if document.get("kind") == lock["kind"]}
+        if lock["digest"] in digests or store.append_lock_after(study, lock, len(held)):
+            return

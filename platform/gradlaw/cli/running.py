@@ -34,7 +34,9 @@ def run(
     set_: Annotated[list[str] | None, typer.Option("--set", help="k=v,... ; k=[v,w] is an axis.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds instead of the preset's.")] = None,
     store: StoreOption = DEFAULT_STORE,
-    launcher: Annotated[str, typer.Option(help="inline or ray.")] = "ray",
+    launcher: Annotated[
+        str | None, typer.Option(help="inline or ray; ray, but inline for a shard, if none.")
+    ] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU.")] = "cpu",
     width: Annotated[int | None, typer.Option(help="Most trials in one batched program.")] = None,
@@ -43,6 +45,7 @@ def run(
     ] = "auto",
     explore: Annotated[bool, typer.Option(help="Seeds of a range apart; decides nothing.")] = False,
     retry_failed: Annotated[bool, typer.Option(help="Try again what failed for good.")] = False,
+    shard: Annotated[str | None, typer.Option(help="i/n: the i-th of n shares of the plan alone.")] = None,
     time_limit_s: Annotated[float | None, typer.Option(help="Seconds a pack may take.")] = None,
     checkpoint_minutes: Annotated[
         float, typer.Option(help="Between checkpoints of a pack; inf: none.")
@@ -54,15 +57,17 @@ def run(
     from gradlaw.progress import ProgressDisplay
     from gradlaw.runner import RunOptions
     from gradlaw.runner import run as run_study
+    from gradlaw.shard import Shard
 
     overrides = parse_settings(set_ or [])
     options = RunOptions(
-        launcher=launcher,
+        launcher=launcher or ("inline" if shard else "ray"),
         address=address,
         device=device,
         width=width,
         compile=compile_,
         retry_failed=retry_failed,
+        shard=Shard.parse(shard) if shard is not None else None,
         time_limit_s=time_limit_s,
         checkpoint_s=60.0 * checkpoint_minutes,
     )

@@ -151,7 +151,7 @@ def _faults(values: Mapping[str, object], store: str) -> list[str]:
             f"--store: got {store!r}, a folder of this machine; allowed s3://bucket/prefix, "
             "gs://bucket/prefix, or the absolute path of a folder that all nodes of the cluster share"
         )
-    if values["launcher"] != "ray":
+    if values["launcher"] not in (None, "ray"):
         faults.append(f"--launcher: got {values['launcher']!r}, allowed on a cluster: ray")
     if values["dry_run"]:
         faults.append("--dry-run: got with submit, which sends a job; allowed with `gradlaw run`, here")

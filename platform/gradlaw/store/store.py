@@ -13,7 +13,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 from gradlaw.errors import StoreError
 from gradlaw.hyperparameter import Scalar
 from gradlaw.store import paths
-from gradlaw.store.files import TEMPORARY, open_files
+from gradlaw.store.files import TEMPORARY, content_of, open_files
 from gradlaw.store.parquet import SCHEMA_VERSION
 from gradlaw.store.plans import (
     PlannedTrial,
@@ -68,13 +68,13 @@ class Store:
                 another schema version.
         """
         files = open_files(path)
-        files.prepare()
         names = files.names()
         if paths.STORE not in names:
             taken = [name for name in names if name != TEMPORARY]
             if taken:
                 msg = f"{files.path} is not a store and not empty (it holds {taken[0]}); choose another place"
                 raise StoreError(msg)
+            files.prepare()
             document = {"kind": "gradlaw store", "schema_version": SCHEMA_VERSION}
             files.create(paths.STORE, json.dumps(document).encode())
         return cls(path)
@@ -181,6 +181,10 @@ class Store:
         """Appends a document to a study's lock; returns its number, from 1. Nothing is ever replaced."""
         return self._append(paths.LOCKS, study, document)
 
+    def append_lock_after(self, study: str, document: Mapping[str, Any], num_held: int) -> bool:
+        """Appends a document to a study's lock if it holds so many and no more; whether it did."""
+        return self._create(paths.LOCKS, study, document, num_held + 1)
+
     def studies_with(self, folder: str) -> tuple[str, ...]:
         """Names of the studies that have documents in ``locks`` or ``verdicts``."""
         return tuple(sorted({key.split("/")[1] for key in self.files.scan(folder) if key.count("/") == 2}))
@@ -198,19 +202,20 @@ class Store:
         return self._documents(paths.VERDICTS, study)
 
     def _append(self, folder: str, study: str, document: Mapping[str, Any]) -> int:
-        paths.check("study", study)
         held = len(self.files.scan(f"{folder}/{study}"))
-        for number in count(held + 1):
-            data = json.dumps({**document, "number": number}, sort_keys=True, indent=1).encode()
-            if self.files.create(paths.document(folder, study, number), data):
-                return number
-        raise AssertionError
+        return next(number for number in count(held + 1) if self._create(folder, study, document, number))
+
+    def _create(self, folder: str, study: str, document: Mapping[str, Any], number: int) -> bool:
+        paths.check("study", study)
+        data = json.dumps({**document, "number": number}, sort_keys=True, indent=1).encode()
+        return self.files.create(paths.document(folder, study, number), data)
 
     def _documents(self, folder: str, study: str) -> tuple[Document, ...]:
         found = []
-        for key in sorted(self.files.scan(f"{folder}/{study}")):
+        for key, content in self.files.read_each(sorted(self.files.scan(f"{folder}/{study}"))):
+            data = content_of(content)
             try:
-                found.append(json.loads(self.files.read(key)))
+                found.append(json.loads(data))
             except ValueError as error:
                 msg = f"{self.files.location(key)} is damaged ({error}); restore it from a copy of the store"
                 raise StoreError(msg) from error
