@@ -23,9 +23,13 @@ _STATES = frozenset(state.value for state in State)
 _FIELDS = {"table": str, "key": str, "size": int, "sha256": str, "rows": int}
 
 
-def commit_files(documents: object, name: paths.DataKey) -> tuple[DataFile, ...]:
-    """The files that a commit lists; raises StoreError unless each is one of its pack's, and no other's."""
-    listed = _files(documents)
+def commit_files(commit: object, name: paths.DataKey) -> tuple[DataFile, ...]:
+    """The files that a commit lists; raises StoreError unless they, and it, are what its name says."""
+    said = {"study": name.study, **name.pack._asdict()}
+    if not isinstance(commit, dict) or {key: commit.get(key) for key in said} != said:
+        msg = "it holds no commit of the pack and study its name says"
+        raise StoreError(msg)
+    listed = _files(commit.get("files"))
     for file in listed:
         if file.table == paths.TRIALS or file.key != paths.data(file.table, name.study, name.pack):
             msg = f"it lists {file.key!r} as its rows of {file.table!r}; allowed: files of its own pack"

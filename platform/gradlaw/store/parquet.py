@@ -125,7 +125,7 @@ def read_bytes(data: bytes, columns: Sequence[str] | None = None) -> tuple[pa.Ta
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         entries = read_footer(file.schema_arrow)
         return file.read(columns if columns is None else list(columns), use_threads=False), entries
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
         if isinstance(error, SchemaError):
             raise
         msg = f"it is not a readable Parquet file: {error}"
