@@ -24,6 +24,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no
 
 from gradlaw.errors import StoreError
 from gradlaw.store import paths
+from gradlaw.store.files import UnreachableError
 from gradlaw.store.plans import PLAN_SCHEMA, PlanRecord, plan_files, read_plans
 from gradlaw.store.resolve import Resolved, SetAside
 from gradlaw.store.schema import KEYS, arrow_schema
@@ -219,6 +220,8 @@ class Catalog:
         for study in studies:
             try:
                 documents = list(read(study))
+            except UnreachableError:
+                raise
             except StoreError as error:
                 self._damaged.append(SetAside(study, str(error)))
                 continue

@@ -22,7 +22,7 @@ from safetensors import numpy as tensors
 from gradlaw.errors import StoreError
 from gradlaw.store import paths
 from gradlaw.store.faults import reach
-from gradlaw.store.files import STALE_S, Entry, Files
+from gradlaw.store.files import STALE_S, Entry, Files, UnreachableError
 from gradlaw.store.parquet import SCHEMA_VERSION, DataFile, read_bytes
 from gradlaw.store.schema import Columns, to_arrow
 from gradlaw.store.winners import TrialStatus
@@ -104,6 +104,8 @@ class PackCheckpoints:
                 arrays = {} if reason else self._arrays(held)
             except FileNotFoundError:  # a newer one was written meanwhile
                 continue
+            except UnreachableError:
+                raise
             except StoreError as error:
                 reason = str(error)
             if reason:

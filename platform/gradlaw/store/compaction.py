@@ -22,7 +22,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]  # pyarrow ships no
 from gradlaw.errors import StoreError
 from gradlaw.store import paths
 from gradlaw.store.faults import reach
-from gradlaw.store.files import STALE_S, Files
+from gradlaw.store.files import STALE_S, Files, UnreachableError
 from gradlaw.store.parquet import (
     ROW_GROUP_BYTES,
     ROW_GROUP_ROWS,
@@ -277,9 +277,9 @@ def _load(files: Files, file: DataFile) -> pa.Table:
         return read_bytes(data)[0]
     except FileNotFoundError as error:
         raise DamagedError(file.key, "it is missing") from error
+    except (DamagedError, UnreachableError):
+        raise
     except StoreError as error:
-        if isinstance(error, DamagedError):
-            raise
         raise DamagedError(file.key, str(error)) from error
 
 

@@ -25,6 +25,14 @@ STALE_S = 86_400.0
 BUCKETS = ("s3", "gs")
 
 
+class UnreachableError(StoreError):
+    """A server that does not answer as it should: what the store holds is unknown, and nothing is lost."""
+
+
+Content = bytes | OSError
+"""What a file holds; or, as a value, why it cannot be read: it is not there, or the system refuses."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One file in a listing: size in bytes and time of its last change, in seconds, by the store's clock."""
@@ -186,13 +194,26 @@ class Files(ABC):
             sink.write(data)
             return sink.publish(key, durable=durable)
 
-    def read_each(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
-        """The content of many files, in their order; None for one that is not there."""
+    def read_each(self, keys: Iterable[str]) -> Iterator[tuple[str, Content]]:
+        """The content of many files, in their order; raises UnreachableError."""
         for key in keys:
-            try:
-                yield key, self.read(key)
-            except FileNotFoundError:
-                yield key, None
+            yield key, self.read_or_error(key)
+
+    def read_or_error(self, key: str) -> Content:
+        """The content, or the error that reading raised."""
+        try:
+            return self.read(key)
+        except UnreachableError:
+            raise
+        except (StoreError, FileNotFoundError) as error:
+            return error
+
+
+def content_of(outcome: Content) -> bytes:
+    """What was read; raises the error that reading raised."""
+    if isinstance(outcome, OSError):
+        raise outcome
+    return outcome
 
 
 def open_files(path: str | Path) -> Files:

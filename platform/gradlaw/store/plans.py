@@ -19,7 +19,7 @@ from gradlaw.errors import StoreError, UnknownNameError
 from gradlaw.hyperparameter import Scalar
 from gradlaw.store import paths
 from gradlaw.store.faults import reach
-from gradlaw.store.files import Files
+from gradlaw.store.files import Files, UnreachableError
 from gradlaw.store.parquet import ROW_GROUP_ROWS, read_bytes, to_bytes
 from gradlaw.store.resolve import SetAside
 from gradlaw.store.schema import to_utc
@@ -184,6 +184,8 @@ def read_plans(files: Files) -> tuple[tuple[PlanRecord, ...], tuple[SetAside, ..
             record = _read(files, key)[0]
             read_rounds(files, record.plan_id)
             plans.append(record)
+        except UnreachableError:
+            raise
         except StoreError as error:
             set_aside.append(SetAside(files.location(key), str(error)))
     return tuple(sorted(plans, key=lambda plan: (plan.created_at, plan.plan_id))), tuple(set_aside)
@@ -208,6 +210,8 @@ def _read(files: Files, key: str) -> tuple[PlanRecord, pa.Table]:
         if record.is_open:
             record = replace(record, is_open=not is_closed(files, record.plan_id))
         return record, _filled(rows)
+    except UnreachableError:
+        raise
     except (StoreError, KeyError, TypeError, ValueError) as error:
         msg = f"{files.location(key)} holds no plan ({error}); move it out of the store"
         raise StoreError(msg) from error
@@ -216,6 +220,8 @@ def _read(files: Files, key: str) -> tuple[PlanRecord, pa.Table]:
 def _rows_of(files: Files, key: str) -> pa.Table:
     try:
         return _filled(read_bytes(files.read(key))[0])
+    except UnreachableError:
+        raise
     except (StoreError, KeyError, TypeError, ValueError) as error:
         msg = f"{files.location(key)} holds no round ({error}); restore it from a copy of the store"
         raise StoreError(msg) from error

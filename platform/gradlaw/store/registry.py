@@ -14,7 +14,7 @@ from typing import Any
 
 from gradlaw.errors import SchemaError, StoreError
 from gradlaw.store import paths
-from gradlaw.store.files import Files
+from gradlaw.store.files import Content, Files, content_of
 from gradlaw.store.schema import check_table
 from gradlaw.table import Column, Table
 
@@ -31,7 +31,8 @@ def register_table(files: Files, table: Table) -> None:
     if table.name in paths.RESERVED | {paths.TRIALS, paths.METRICS}:
         msg = f"table name: got {table.name!r}, which the store itself uses; rename the table"
         raise SchemaError(msg)
-    held = _register(files, paths.table_schema(table.name), asdict(table))
+    key = paths.table_schema(table.name)
+    held = _register(files, key, asdict(table), files.read_or_error(key))
     if _identity(_table(held)) != _identity(table):
         msg = (
             f"table {table.name}: the store holds version {held['version']} with columns "
@@ -43,11 +44,15 @@ def register_table(files: Files, table: Table) -> None:
 
 def register_columns(files: Files, table: str, columns: Iterable[Column]) -> None:
     """Registers columns of a table that grows by name; raises SchemaError if a type differs."""
-    for column in columns:
-        paths.check(f"column of {table}", column.name)
+    asked = {
+        paths.column_schema(table, paths.check(f"column of {table}", column.name)): column
+        for column in columns
+    }
+    for key, content in files.read_each(asked):
+        column = asked[key]
         kind = "float64" if column.type == "float32" else column.type
         document = {"name": column.name, "type": kind, "unit": column.unit, "doc": column.doc}
-        held = _register(files, paths.column_schema(table, column.name), document)
+        held = _register(files, key, document, content)
         if held["type"] != kind:
             msg = (
                 f"column {column.name} of {table}: the store holds it as {held['type']}, got {column.type}; "
@@ -58,31 +63,29 @@ def register_columns(files: Files, table: str, columns: Iterable[Column]) -> Non
 
 def registered_tables(files: Files) -> dict[str, Table]:
     """The study tables of a store by name."""
-    return {
-        table.name: table
-        for key in sorted(files.scan(paths.SCHEMAS))
-        if key.count("/") == 1
-        for table in [_table(_read(files, key))]
-    }
+    keys = [key for key in sorted(files.scan(paths.SCHEMAS)) if key.count("/") == 1]
+    found = (_table(_parsed(files, key, content)) for key, content in files.read_each(keys))
+    return {table.name: table for table in found}
 
 
 def registered_columns(files: Files, table: str) -> tuple[Column, ...]:
     """The columns, all nullable, that a table which grows by name has grown so far."""
-    documents = [_read(files, key) for key in sorted(files.scan(f"{paths.SCHEMAS}/{table}"))]
+    keys = sorted(files.scan(f"{paths.SCHEMAS}/{table}"))
+    documents = [_parsed(files, key, content) for key, content in files.read_each(keys)]
     return tuple(Column(**document, nullable=True) for document in documents)
 
 
-def _register(files: Files, key: str, document: dict[str, Any]) -> dict[str, Any]:
-    """Creates a document unless there is one; returns the one there is."""
-    try:
-        return _read(files, key)
-    except FileNotFoundError:
-        created = files.create(key, json.dumps(document, sort_keys=True).encode())
-        return document if created else _read(files, key)
+def _register(files: Files, key: str, document: dict[str, Any], content: Content) -> dict[str, Any]:
+    """Creates a document unless there is one, as was just read; returns the one there is."""
+    if isinstance(content, FileNotFoundError):
+        if files.create(key, json.dumps(document, sort_keys=True).encode()):
+            return document
+        content = files.read(key)
+    return _parsed(files, key, content)
 
 
-def _read(files: Files, key: str) -> dict[str, Any]:
-    data = files.read(key)
+def _parsed(files: Files, key: str, content: Content) -> dict[str, Any]:
+    data = content_of(content)
     try:
         document: dict[str, Any] = json.loads(data)
     except ValueError as error:

@@ -20,7 +20,8 @@ import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 
 from gradlaw.errors import StoreError
 from gradlaw.store import paths
-from gradlaw.store.files import Entry, Files
+from gradlaw.store.files import Content, Entry, Files, UnreachableError, content_of
+from gradlaw.store.named import check_index, check_parts, commit_files
 from gradlaw.store.parquet import MAGIC, SCHEMA_VERSION, DataFile, read_bytes
 from gradlaw.store.paths import PackKey
 from gradlaw.store.winners import INDEX_COLUMNS, INDEX_SCHEMA, Needed, winners
@@ -147,8 +148,7 @@ class _Resolution:
         numbers = sorted(filter(None, map(paths.parse_manifest, generations)), reverse=True)
         for number in numbers:
             self._read_generation(number)
-        for key in commits:
-            self._read_commit(key)
+        self._read_commits(commits)
         self._name_foreign(commits)
         return Resolved(
             generation=numbers[0] if numbers else 0,
@@ -191,17 +191,25 @@ class _Resolution:
         self._check(listed)
         unit = self._cache.units.get(trials.key)
         if unit is None:
-            rows, _ = self._load(trials.key, INDEX_COLUMNS)
-            unit = Unit(study=part["study"], packs=packs, files=listed, index=_index(trials.key, rows))
+            rows, _ = _parsed(trials.key, self._files.read_or_error(trials.key), INDEX_COLUMNS)
+            unit = Unit(
+                study=part["study"], packs=packs, files=listed, index=_index(trials.key, rows, part["study"])
+            )
             self._cache.units[trials.key] = unit
         return unit
 
-    def _read_commit(self, key: str) -> None:
-        name = paths.parse_data(key)
-        if name is None or name.pack in self._covered:
-            return
+    def _read_commits(self, commits: Sequence[str]) -> None:
+        """Takes what generations do not cover; what is not known is read, on a bucket many at once."""
+        named = {key: name for key in commits if (name := paths.parse_data(key))}
+        counting = {key: name for key, name in named.items() if name.pack not in self._covered}
+        contents = self._files.read_each(key for key in counting if key not in self._cache.units)
+        for key, name in counting.items():
+            known = self._cache.units.get(key)
+            self._read_commit(key, name, known or next(contents)[1])
+
+    def _read_commit(self, key: str, name: paths.DataKey, found: Unit | Content) -> None:
         try:
-            unit = self._cache.units.get(key) or self._commit(key, name)
+            unit = found if isinstance(found, Unit) else self._commit(key, name, found)
             self._check(file for file in unit.files if file.key != key)
         except DamagedError as error:
             self._name(error, commit=key)
@@ -210,29 +218,20 @@ class _Resolution:
         self._cache.units[key] = unit
         self._take(unit)
 
-    def _commit(self, key: str, name: paths.DataKey) -> Unit:
+    def _commit(self, key: str, name: paths.DataKey, content: Content) -> Unit:
         # Its digest is nowhere, so that all of it is read where it is to be verified.
-        rows, entries = self._load(key, None if self._verify else INDEX_COLUMNS)
-        commit = entries.get("commit")
-        if commit is None or (commit["study"], commit["pack_id"], commit["attempt"]) != (
-            name.study,
-            *name.pack,
-        ):
-            raise DamagedError(key, "it holds no commit of the pack and study its name says")
+        whole = self._verify and not self._files.vouches
+        rows, entries = _parsed(key, content, None if whole else INDEX_COLUMNS)
+        with _sound(key):
+            listed = commit_files(entries.get("commit"), name)
         size = self._entries[key].size if key in self._entries else 0
         own = DataFile(table=paths.TRIALS, key=key, size=size, sha256="", rows=rows.num_rows)
-        listed = tuple(DataFile(**file) for file in commit["files"])
         return Unit(
-            study=name.study, packs=frozenset({name.pack}), files=(own, *listed), index=_index(key, rows)
+            study=name.study,
+            packs=frozenset({name.pack}),
+            files=(own, *listed),
+            index=_index(key, rows, name.study, name.pack),
         )
-
-    def _load(self, key: str, columns: Sequence[str] | None) -> tuple[pa.Table, dict[str, Any]]:
-        try:
-            return read_bytes(self._files.read(key), columns)
-        except FileNotFoundError as error:
-            raise DamagedError(key, "it is missing") from error
-        except StoreError as error:
-            raise DamagedError(key, str(error)) from error
 
     def _check(self, listed: Iterable[DataFile]) -> None:
         for file in listed:
@@ -263,9 +262,13 @@ class _Resolution:
                 self._set_aside.append(
                     SetAside(self._files.location(key), "it was not written by this store")
                 )
+        for key in sorted(self._files.strange):
+            self._set_aside.append(SetAside(self._files.location(key), "it is neither a file nor a folder"))
 
     def _is_parquet(self, key: str) -> bool:
         """Live parts are not forced to disk, so that a crash of the machine may leave them empty."""
+        if self._files.vouches:
+            return True
         try:
             _check_mark(self._files, key)
         except DamagedError as error:
@@ -285,8 +288,19 @@ class _Resolution:
         return [key for name, key in parts if name is not None and name.attempt == newest[name.pack_id]]
 
 
+def _parsed(key: str, content: Content, columns: Sequence[str] | None) -> tuple[pa.Table, dict[str, Any]]:
+    try:
+        return read_bytes(content_of(content), columns)
+    except FileNotFoundError as error:
+        raise DamagedError(key, "it is missing") from error
+    except StoreError as error:
+        raise DamagedError(key, str(error)) from error
+
+
 def check_content(files: Files, file: DataFile, *, verify: bool) -> None:
     """Raises DamagedError unless a file's content is what was committed."""
+    if files.vouches:
+        return
     if not verify:
         _check_mark(files, file.key)
         return
@@ -308,7 +322,7 @@ def _reading(files: Files, key: str) -> Iterator[BufferedReader]:
     try:
         with files.open(key) as handle:
             yield handle
-    except DamagedError:
+    except (DamagedError, UnreachableError):
         raise
     except FileNotFoundError as error:
         raise DamagedError(key, "it is missing") from error
@@ -321,16 +335,30 @@ def read_manifest(files: Files, key: str) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(files.read(key))
         version = manifest["schema_version"]
-        _ = [(part["study"], part["packs"], part["files"]) for part in manifest["parts"]]
-    except (ValueError, KeyError, TypeError) as error:
+        parts = manifest["parts"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(key, f"it is no manifest: {error!r}") from error
     if version != SCHEMA_VERSION:
         raise DamagedError(key, f"schema version {version}, allowed {SCHEMA_VERSION}")
+    with _sound(key):
+        check_parts(parts, paths.parse_manifest(key) or 0)
     return manifest
 
 
-def _index(key: str, rows: pa.Table) -> pa.Table:
+def _index(key: str, rows: pa.Table, study: str, pack: PackKey | None = None) -> pa.Table:
     try:
-        return rows.select(list(INDEX_COLUMNS)).cast(INDEX_SCHEMA)
+        index = rows.select(list(INDEX_COLUMNS)).cast(INDEX_SCHEMA)
     except (KeyError, pa.ArrowException) as error:
         raise DamagedError(key, f"it has not the columns of trials: {error}") from error
+    with _sound(key):
+        check_index(index, study, pack)
+    return index
+
+
+@contextmanager
+def _sound(key: str) -> Iterator[None]:
+    """What is found wrong is the fault of this file."""
+    try:
+        yield
+    except StoreError as error:
+        raise DamagedError(key, str(error)) from error
