@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no types
@@ -17,9 +17,16 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no
 from gradlaw.errors import StoreError
 from gradlaw.store import paths
 from gradlaw.store.parquet import DataFile
+from gradlaw.table import ColumnType
 from gradlaw.trial import State
 
 _STATES = frozenset(state.value for state in State)
+_TYPES = get_args(ColumnType)
+_COLUMN = {"name": str, "type": str, "unit": str, "doc": str, "nullable": bool}
+_PLAN = {
+    "plan_id": str, "study": str, "preset": str, "overrides": dict, "num_seeds": int, "declared_seeds": int,
+    "kind": str, "git_commit": str, "claims_digest": str, "is_open": bool,
+}  # fmt: skip
 _FIELDS = {"table": str, "key": str, "size": int, "sha256": str, "rows": int}
 
 
@@ -77,6 +84,55 @@ def check_index(index: pa.Table, study: str, pack: paths.PackKey | None) -> None
         raise StoreError(msg)
 
 
+def check_plan(record: Mapping[str, object], key: str) -> None:
+    """Raises StoreError unless a plan is the one that its key says, of a study that can be one's name."""
+    named = paths.parse_plan(key)
+    wrong = [name for name, kind in _PLAN.items() if type(record.get(name)) is not kind]
+    if wrong or named is None or record["plan_id"] != named.plan_id:
+        msg = f"it is not what its name says: {', '.join(wrong) or 'plan_id'}"
+        raise StoreError(msg)
+    if not re.fullmatch(paths.NAME, str(record["study"])):
+        msg = f"got the study {record['study']!r}, allowed {paths.NAME}"
+        raise StoreError(msg)
+
+
+def check_probes(rows: pa.Table) -> None:
+    """Raises StoreError unless rows of a plan name trials, and probes by their digests."""
+    texts = pc.unique(rows["probes"]).to_pylist()
+    if rows["trial_id"].null_count or not all(map(_is_digests, texts)):
+        msg = "its rows name no trials, or no probes"
+        raise StoreError(msg)
+
+
+def check_schema(document: Any, key: str) -> None:
+    """Raises StoreError unless a registered table or column is what its key says: SQL is made of names."""
+    folder, _, file = key.removesuffix(".json").rpartition("/")
+    is_table = folder == paths.SCHEMAS
+    columns = document.get("columns") if isinstance(document, dict) and is_table else [document]
+    taken = {*paths.RESERVED, paths.TRIALS, paths.METRICS} if is_table else set()
+    sound = isinstance(document, dict) and isinstance(columns, list) and all(map(_is_column, columns))
+    if not sound or document["name"] != file or not re.fullmatch(paths.NAME, file) or file in taken:
+        msg = f"it is no declaration of {file!r}: names are {paths.NAME}, types {', '.join(_TYPES)}"
+        raise StoreError(msg)
+
+
+def numbered(document: Any) -> dict[str, Any]:  # of JSON, so anything
+    """A document of a lock or of verdicts; raises ValueError if it is none."""
+    if not isinstance(document, dict) or type(document.get("number")) is not int:
+        msg = "it is no numbered document"
+        raise ValueError(msg)
+    return document
+
+
+def _is_column(column: object) -> bool:
+    return (
+        isinstance(column, dict)
+        and {"nullable": bool, **{name: type(value) for name, value in column.items()}} == _COLUMN
+        and bool(re.fullmatch(paths.NAME, column["name"]))
+        and column["type"] in _TYPES
+    )
+
+
 def _check_part_files(listed: Sequence[DataFile], generation: int) -> None:
     for file in listed:
         named = paths.parse_generation_file(file.key)
@@ -104,9 +160,9 @@ def _is_pack(pack: Any) -> bool:  # of JSON, so anything
     return isinstance(pack, list) and [type(item) for item in pack] == [str, int]
 
 
-def _is_digests(text: str) -> bool:
+def _is_digests(text: str | None) -> bool:
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = json.loads(text or "")
+    except (TypeError, ValueError, RecursionError):
         return False
     return isinstance(found, list) and all(isinstance(item, str) for item in found)
