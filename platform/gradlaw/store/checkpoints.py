@@ -104,6 +104,8 @@ class PackCheckpoints:
                 arrays = {} if reason else self._arrays(held)
             except FileNotFoundError:  # a newer one was written meanwhile
                 continue
+            except (KeyError, TypeError, AttributeError, IndexError) as error:  # no pack wrote it
+                reason = f"it is damaged: {error!r}"
             except UnreachableError:
                 raise
             except StoreError as error:
@@ -282,18 +284,24 @@ def _read(files: Files, key: str) -> Mapping[str, Any]:
         version = document["schema_version"]
         whole = document["sha256"] == _digest(document["content"])
         keys = [document["tensors"]["key"], *(DataFile(**file).key for file in document["rows"])]
-        foreign = [key for key in keys if paths.parse_checkpoint(key) is None]
-    except (ValueError, KeyError, TypeError) as error:
+        foreign = [name for name in keys if not _is_of(key, name)]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         msg = f"it is damaged: {error!r}"
         raise StoreError(msg) from error
     msg = "" if whole else "it is damaged: its content is not what was written (digest)"
     if foreign:  # the older one's files are deleted later
-        msg = f"it is damaged: it names {foreign[0]}, which is no file of a checkpoint"
+        msg = f"it is damaged: it names {foreign[0]}, which is no file of its pack's checkpoints"
     if version != SCHEMA_VERSION:
         msg = f"its schema version is {version}, allowed {SCHEMA_VERSION}"
     if msg:
         raise StoreError(msg)
     return document
+
+
+def _is_of(document: str, key: str) -> bool:
+    """Whether a key is that of a file of the same pack's checkpoints."""
+    own, other = paths.parse_checkpoint(document), paths.parse_checkpoint(key)
+    return own is not None and other is not None and own.pack.pack_id == other.pack.pack_id
 
 
 def _digest(content: Mapping[str, Any]) -> str:

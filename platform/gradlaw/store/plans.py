@@ -20,6 +20,7 @@ from gradlaw.hyperparameter import Scalar
 from gradlaw.store import paths
 from gradlaw.store.faults import reach
 from gradlaw.store.files import Files, UnreachableError
+from gradlaw.store.named import check_plan, check_probes
 from gradlaw.store.parquet import ROW_GROUP_ROWS, read_bytes, to_bytes
 from gradlaw.store.resolve import SetAside
 from gradlaw.store.schema import to_utc
@@ -207,6 +208,7 @@ def _read(files: Files, key: str) -> tuple[PlanRecord, pa.Table]:
         document = dict(entries["plan"])
         created_at = datetime.fromisoformat(document.pop("created_at"))
         record = PlanRecord(**document, created_at=created_at)
+        check_plan(vars(record), key)
         if record.is_open:
             record = replace(record, is_open=not is_closed(files, record.plan_id))
         return record, _filled(rows)
@@ -232,4 +234,5 @@ def _filled(rows: pa.Table) -> pa.Table:
     for item in PLAN_SCHEMA:
         if item.name not in rows.column_names and item.name not in ("plan_id", "trial_id", "seed", "probes"):
             rows = rows.append_column(item, pa.nulls(len(rows), item.type))
+    check_probes(rows)
     return rows.select(PLAN_SCHEMA.names).cast(PLAN_SCHEMA)

@@ -15,6 +15,7 @@ from typing import Any
 from gradlaw.errors import SchemaError, StoreError
 from gradlaw.store import paths
 from gradlaw.store.files import Content, Files, content_of
+from gradlaw.store.named import check_schema
 from gradlaw.store.schema import check_table
 from gradlaw.table import Column, Table
 
@@ -88,7 +89,8 @@ def _parsed(files: Files, key: str, content: Content) -> dict[str, Any]:
     data = content_of(content)
     try:
         document: dict[str, Any] = json.loads(data)
-    except ValueError as error:
+        check_schema(document, key)
+    except (ValueError, RecursionError, StoreError) as error:
         msg = f"{files.location(key)} is damaged ({error}); restore it from a copy of the store"
         raise StoreError(msg) from error
     return document

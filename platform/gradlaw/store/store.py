@@ -14,6 +14,7 @@ from gradlaw.errors import StoreError
 from gradlaw.hyperparameter import Scalar
 from gradlaw.store import paths
 from gradlaw.store.files import TEMPORARY, content_of, open_files
+from gradlaw.store.named import numbered
 from gradlaw.store.parquet import SCHEMA_VERSION
 from gradlaw.store.plans import (
     PlannedTrial,
@@ -215,8 +216,8 @@ class Store:
         for key, content in self.files.read_each(sorted(self.files.scan(f"{folder}/{study}"))):
             data = content_of(content)
             try:
-                found.append(json.loads(data))
-            except ValueError as error:
+                found.append(numbered(json.loads(data)))
+            except (ValueError, RecursionError) as error:
                 msg = f"{self.files.location(key)} is damaged ({error}); restore it from a copy of the store"
                 raise StoreError(msg) from error
         return tuple(found)
