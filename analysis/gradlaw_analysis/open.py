@@ -15,6 +15,7 @@ from gradlaw.claim_lock import lock_digest
 from gradlaw.errors import StoreError, UnknownNameError
 from gradlaw.store.compaction import Compaction
 from gradlaw.store.compaction import compact as compact_store
+from gradlaw.store.leases import Leases
 from gradlaw.store.plans import PlanRecord
 from gradlaw.store.resolve import SetAside
 from gradlaw.store.store import Store
@@ -27,7 +28,7 @@ from gradlaw_analysis.plan_data import PlanData
 from gradlaw_analysis.record import record_verdicts
 from gradlaw_analysis.sql import Limits, Parameter, iter_sql, run_sql
 from gradlaw_analysis.sql.formats import write_result
-from gradlaw_analysis.status import Status, plan_status
+from gradlaw_analysis.status import Status, other_workers, plan_status
 from gradlaw_analysis.verdict import Verdict
 
 logger = logging.getLogger("gradlaw")
@@ -107,12 +108,14 @@ class OpenStore:
         """How far the newest plan of each study is."""
         catalog = self._catalog()
         newest = {record.study: record for record in catalog.plans}
+        leases, now = Leases(self.store.files).live(), provenance.utc_now()
         found = []
         with closing(catalog.connection()) as connection:
             for _, record in sorted(newest.items()):
                 data = PlanData(connection, record, [*catalog.tables], catalog.resolved)
-                found.append(plan_status(connection, data, provenance.utc_now()))
-        return Status(plans=tuple(found), set_aside=len(catalog.set_aside))
+                found.append(plan_status(connection, data, now, leases))
+        others = other_workers(leases, [plan.plan for plan in found], now)
+        return Status(plans=tuple(found), set_aside=len(catalog.set_aside), others=others)
 
     def verdicts(
         self, studies: Studies | None = None, plan: str | None = None, *, record: bool = True

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 
+from gradlaw.store.leases import Lease
 from gradlaw.store.plans import PlanRecord
 from gradlaw_analysis.plan_data import MISSING, PlanData
+from gradlaw_analysis.workers import Workers
 
 WINDOW_S = 600.0
 """The rate is that of packs committed in these last seconds."""
@@ -22,9 +24,11 @@ GROUP BY study, pack_id, attempt
 """
 
 _LIVE = """
--- one row: packs and trials of the plan that have live rows
-SELECT count(DISTINCT pack_id), count(DISTINCT trial_id)
+-- one row a pack whose worker lives and that shows rows of the plan's trials
+SELECT pack_id, count(DISTINCT trial_id)
 FROM temp.metrics_live WHERE trial_id IN (SELECT trial_id FROM temp.plans WHERE plan_id = $plan_id)
+AND list_contains($pack_ids::VARCHAR[], pack_id)
+GROUP BY pack_id
 """
 
 
@@ -42,11 +46,12 @@ class PlanStatus:
         study, plan, kind: Of the plan.
         num_planned, num_ended: Its trials, and those that need not run again.
         states: Its trials by state; "running" have live rows, "missing" have no row at all.
-        packs_committed, packs_running: Its packs in the store, and those with live rows.
+        packs_committed, packs_running: Its packs in the store, and those that a living worker holds.
         trials_per_s: Trials ended a second of late; None if nothing is missing, or no pack ended of late.
         left_s: Seconds left at this rate; None without one.
         num_rounds: Rounds that an adaptive plan has asked for so far; 0 of any other.
         is_open: Whether more may come; then the numbers are those so far.
+        workers: Who works on it now; None: nobody.
     """
 
     study: str
@@ -61,6 +66,7 @@ class PlanStatus:
     left_s: float | None
     num_rounds: int = 0
     is_open: bool = False
+    workers: Workers | None = None
 
     def __str__(self) -> str:
         states = ", ".join(f"{count:,} {state}" for state, count in self.states.items())
@@ -72,6 +78,8 @@ class PlanStatus:
         if self.num_rounds or self.is_open:
             more = "more to come" if self.is_open else "none to come"
             lines.append(f"  rounds  {self.num_rounds:,} so far, {more}")
+        if self.workers:
+            lines.append(f"  workers {self.workers}")
         if self.trials_per_s is not None:
             left = "" if self.left_s is None else f", about {self.left_s:,.0f} s left"
             lines.append(f"  rate    {self.trials_per_s:.3g} trials/s{left}")
@@ -85,32 +93,39 @@ class Status:
     Attributes:
         plans: One entry a study, by name.
         set_aside: Number of files that could not be read.
+        others: Who works on other plans, by plan.
     """
 
     plans: tuple[PlanStatus, ...]
     set_aside: int
+    others: Mapping[str, Workers] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [str(plan) for plan in self.plans] or ["no plan in this store; run a study first"]
+        lines += [f"also at work on plan {plan}: {workers}" for plan, workers in self.others.items()]
         if self.set_aside:
             lines.append(f"{self.set_aside} files set aside: they cannot be read; the report names them")
         return "\n".join(lines)
 
 
-def plan_status(connection: duckdb.DuckDBPyConnection, plan: PlanData, now: datetime) -> PlanStatus:
+def plan_status(
+    connection: duckdb.DuckDBPyConnection, plan: PlanData, now: datetime, leases: Mapping[str, Lease]
+) -> PlanStatus:
     """How far a plan is.
 
     Args:
         connection: On the store.
         plan: The plan's data.
         now: UTC, without a zone.
+        leases: All that hold now, by pack.
     """
     record: PlanRecord = plan.record
     given = {"plan_id": record.plan_id}
     packs = connection.execute(_PACKS, given).fetchall()
-    packs_running, num_running = connection.execute(_LIVE, given).fetchall()[0]
+    shown = dict(connection.execute(_LIVE, {**given, "pack_ids": list(leases)}).fetchall())
+    own = {pack_id: lease for pack_id, lease in leases.items() if lease.tenant.plan_id == record.plan_id}
     states = dict(plan.states)
-    running = min(num_running, states.get(MISSING, 0))
+    running = min(sum(shown.values()), states.get(MISSING, 0))
     if running:
         states = {**states, "running": running, MISSING: states[MISSING] - running}
     missing = plan.num_planned - plan.num_ended
@@ -123,12 +138,32 @@ def plan_status(connection: duckdb.DuckDBPyConnection, plan: PlanData, now: date
         num_ended=plan.num_ended,
         states={state: count for state, count in states.items() if count},
         packs_committed=len(packs),
-        packs_running=packs_running,
+        packs_running=len({*shown, *own}),
         trials_per_s=rate,
         left_s=missing / rate if rate else None,
         num_rounds=connection.execute(_ROUNDS, given).fetchall()[0][0],
         is_open=record.is_open,
+        workers=Workers.of(own.values(), now.replace(tzinfo=UTC).timestamp()),
     )
+
+
+def other_workers(
+    leases: Mapping[str, Lease], shown: Collection[str], now: datetime
+) -> Mapping[str, Workers]:
+    """Who works on plans that are not shown, by plan.
+
+    Args:
+        leases: All that hold now, by pack.
+        shown: Ids of the plans that are shown.
+        now: UTC, without a zone.
+    """
+    plans = sorted({lease.tenant.plan_id for lease in leases.values()} - {*shown, ""})
+    now_s = now.replace(tzinfo=UTC).timestamp()
+    found = {
+        plan: Workers.of((lease for lease in leases.values() if lease.tenant.plan_id == plan), now_s)
+        for plan in plans
+    }
+    return {plan: workers for plan, workers in found.items() if workers}
 
 
 def _rate(packs: list[tuple[datetime, float, int]], now: datetime) -> float | None:

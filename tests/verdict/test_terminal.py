@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import json
 import re
+import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gradlaw.errors import UnknownNameError
+from gradlaw.store.leases import Leases, Tenant
 from gradlaw.table import Column, Table
 from gradlaw_analysis import OpenStore, open_store
 from gradlaw_analysis.report.terminal import WIDTH, write_verdicts
@@ -85,6 +88,15 @@ def test_nothing_and_unknown_formats(verdicts: list[Verdict]) -> None:
         write_verdicts(verdicts, "xml")
 
 
+class Busy:
+    """Shares of 0.25, 0.75 and 0.75, whoever asks."""
+
+    shares = iter((0.25, 0.75, 0.75))
+
+    def __call__(self) -> dict[str, float | None]:
+        return {"cpu_utilisation": next(self.shares)}
+
+
 def test_status_counts_what_is_there_and_what_runs(
     opened: OpenStore, lose_seeds: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,10 +109,25 @@ def test_status_counts_what_is_there_and_what_runs(
     with opened.store.writer("judged", "p0") as writer:
         writer.append(METRICS, {"trial_id": ids[:3], "step": [0] * 3, "loss": [1.0] * 3})
         writer.flush()
-        status = opened.status()
+        assert opened.status().plans[0].packs_running == 0, "nobody holds the pack: its worker died"
+        tenants = {"p0": plan.plan, "p1": plan.plan, "p2": "smoke_0123456789"}
+        with ExitStack() as stack:
+            for pack_id, plan_id in tenants.items():
+                hold = Leases(opened.store.files).acquire(pack_id, Tenant(plan_id=plan_id), Busy())
+                assert hold
+                stack.enter_context(hold)
+                hold.renew()
+            status = opened.status()
+    assert opened.status().others == {}
     (plan,) = status.plans
+    host = socket.gethostname()
+    workers = plan.workers
+    assert workers
+    assert (workers.hosts, workers.cpu_busy, workers.gpu_busy) == ({host: 2}, 0.5, None)
+    assert f"  workers 2 on {host}; CPU 50% busy; begun " in str(status)
+    assert f"also at work on plan smoke_0123456789: 1 on {host}; CPU 75% busy; begun " in str(status)
     assert plan.states == {"done": 32, "missing": 13, "running": 3}
-    assert (plan.num_ended, plan.packs_committed, plan.packs_running) == (32, 4, 1)
+    assert (plan.num_ended, plan.packs_committed, plan.packs_running) == (32, 4, 2)
     assert plan.trials_per_s is not None
     assert plan.left_s == pytest.approx(16 / plan.trials_per_s)
     assert "32 of 48: 32 done, 13 missing, 3 running" in str(status)
