@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 
-from gradlaw.cli import reading, running, submitting
+from gradlaw.cli import checking, reading, running, submitting
 from gradlaw.cli.app import app, notes
 from gradlaw.errors import GradlawError, UsageError
 
-__all__ = ["app", "main", "reading", "running", "submitting"]
+__all__ = ["app", "checking", "main", "reading", "running", "submitting"]
 
 
 def main() -> None:
