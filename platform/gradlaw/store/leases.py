@@ -194,6 +194,7 @@ class Hold:
     ) -> None:
         self.pack_id, self.number = key
         self.is_lost = False
+        self._made = {self.number}
         self._files, self._tenant, self._sample = files, tenant, sample
         self._since, self._owner = datetime.now(UTC).timestamp(), uuid.uuid4().hex
         self._ended = threading.Event()
@@ -211,18 +212,22 @@ class Hold:
         """Takes the next number; returns False once another has taken the lease.
 
         Raises:
-            StoreError: The store cannot be written; the lease stays as it is.
+            StoreError: The store cannot be read or written; the lease stays as it is.
         """
+        names = map(paths.parse_lease, self._files.scan(_folder(self.pack_id)))
+        listed = {name.number for name in names if name}
+        self.is_lost = self.is_lost or not listed <= self._made
         if self.is_lost:
             return False
-        held = self._key
         self.number += 1
         try:
             self.is_lost = not self._create(self._sample() if self._sample else {})
         except BaseException:
             self.number -= 1
             raise
-        self._files.delete(held)
+        for number in listed:
+            self._files.delete(paths.lease(self.pack_id, number))
+        self._made = {*listed, self.number}
         return not self.is_lost
 
     def release(self) -> None:

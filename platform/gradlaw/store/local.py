@@ -98,8 +98,9 @@ class LocalFiles(Files):
             os.unlink(PurePosixPath(key).name, dir_fd=folder)
 
     def tidy(self, folder: str) -> None:
-        with suppress(OSError):  # it holds something again, or is gone
-            (self.root / folder).rmdir()
+        self._real.discard(folder)
+        with suppress(OSError), self._folder_of(folder) as parent:  # it holds something again, or is gone
+            os.rmdir(PurePosixPath(folder).name, dir_fd=parent)
 
     def scan(self, folder: str = "") -> dict[str, Entry]:
         found: dict[str, Entry] = {}
@@ -215,9 +216,8 @@ class LocalSink(Sink):
                 if durable:
                     os.fsync(self._file.fileno())
                 new_folder = not target.parent.exists()
-                self._files.make_folder(key)
                 try:
-                    os.link(self._path, target)
+                    self._link(key)
                 except FileExistsError:
                     return False
                 if durable:
@@ -226,22 +226,22 @@ class LocalSink(Sink):
             self.discard()
         return True
 
+    def _link(self, key: str) -> None:
+        """Gives the file its name, in a folder that another may tidy away meanwhile, but not for ever."""
+        for left in reversed(range(_TRIES)):
+            try:
+                self._files.make_folder(key)
+                os.link(self._path, self._root / key)
+            except FileNotFoundError:
+                if not left:
+                    raise
+            else:
+                return
+
     def discard(self) -> None:
         super().discard()
         with suppress(OSError):
             self._path.unlink()
-
-
-def _link(path: Path, target: Path) -> None:
-    """Gives a file its name, in a folder that another may tidy away meanwhile, but not again and again."""
-    for _ in range(_TRIES):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(path, target)
-        except FileNotFoundError:
-            continue
-        return
-    os.link(path, target)
 
 
 def _sync_folders(folder: Path, last: Path) -> None:

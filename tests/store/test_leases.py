@@ -1,0 +1,371 @@
+"""Leases: of many that ask one gets a pack, a dead holder's is free, a living one's is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from gradlaw.errors import StoreError, UsageError
+from gradlaw.store import leases as module
+from gradlaw.store import paths
+from gradlaw.store.leases import EXPIRE_S, RENEW_S, Hold, Leases, Tenant
+from gradlaw.store.local import LocalFiles
+from gradlaw.store.process import Process, this_process
+
+PACK = "p0"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> LocalFiles:
+    return LocalFiles(tmp_path)
+
+
+def keys(files: LocalFiles) -> list[str]:
+    return sorted(files.scan(paths.LEASES))
+
+
+def plant(files: LocalFiles, number: int = 1, *, age_s: float = 0.0, **fields: object) -> str:
+    """A lease as another process left it, on another machine unless said otherwise."""
+    elsewhere = {"host": "elsewhere", "boot_id": "other", "pid": 1, "pid_started": 1}
+    key = paths.lease(PACK, number)
+    assert files.create(key, json.dumps({**elsewhere, "driver": "d", **fields}).encode())
+    moment = files.now() - age_s
+    os.utime(files.root / key, (moment, moment))
+    return key
+
+
+def test_one_holds_and_the_rest_are_refused_until_it_lets_go(files: LocalFiles) -> None:
+    first = Leases(files).acquire(PACK, Tenant(driver="a", plan_id="demo", num_trials=4))
+    assert first
+    with first:
+        assert Leases(files).acquire(PACK, Tenant(driver="b")) is None
+        assert Leases(files).acquire("another", Tenant(driver="b")) is not None
+        lease = Leases(files).live([PACK])[PACK]
+        assert lease.tenant == Tenant(driver="a", plan_id="demo", num_trials=4)
+        assert lease.process == this_process()
+        assert abs(lease.since - time.time()) < 60.0
+        assert sorted(Leases(files).live()) == ["another", PACK]
+    assert [key.split("/")[1] for key in keys(files)] == ["another"]
+    assert not (files.root / paths.LEASES / PACK).exists(), "no empty folder is left for every pack"
+    second = Leases(files).acquire(PACK, Tenant(driver="b"))
+    assert second
+    assert second.number == 1
+
+
+def test_a_renewal_is_a_new_file_and_the_old_one_goes(files: LocalFiles) -> None:
+    shares = iter(({"cpu_utilisation": 0.5, "gpu_utilisation": None}, {"cpu_utilisation": 7.0}))
+    hold = Leases(files).acquire(PACK, Tenant(), lambda: next(shares))
+    assert hold
+    watching = Leases(files)
+    assert watching.live()[PACK].cpu_utilisation is None
+    assert hold.renew()
+    assert keys(files) == [paths.lease(PACK, 2)]
+    assert (watching.live()[PACK].cpu_utilisation, watching.live()[PACK].gpu_utilisation) == (0.5, None)
+    assert hold.renew()
+    assert watching.live()[PACK].cpu_utilisation == 1.0, "a share of more than all is all"
+    hold.release()
+    assert keys(files) == []
+
+
+@pytest.mark.parametrize(("age_s", "holds"), [(0.0, True), (EXPIRE_S - 5, True), (EXPIRE_S + 5, False)])
+def test_one_of_another_machine_is_waited_for_until_it_expires(
+    files: LocalFiles, age_s: float, *, holds: bool
+) -> None:
+    plant(files, 3, age_s=age_s)
+    assert (PACK in Leases(files).live()) == holds
+    taken = Leases(files).acquire(PACK, Tenant())
+    assert (taken is None) == holds
+    assert keys(files) == [paths.lease(PACK, 3 if holds else 4)], "and what was dead is gone"
+
+
+def test_a_clock_put_back_frees_what_it_left_in_the_future(files: LocalFiles) -> None:
+    """A living holder makes a younger one soon; a dead one must not hold for as long as the clock jumped."""
+    plant(files, age_s=-3600.0)
+    assert Leases(files).acquire(PACK, Tenant())
+
+
+def test_what_is_known_to_be_gone_holds_nothing(files: LocalFiles) -> None:
+    here = this_process()
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = int(Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[19])
+    of_child = {"host": here.host, "boot_id": here.boot_id, "pid": child.pid, "pid_started": started}
+    plant(files, **of_child)
+    assert PACK in Leases(files).live()
+    child.send_signal(signal.SIGKILL)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert PACK not in Leases(files).live(), "dead, though nobody has waited for it yet"
+    child.communicate()
+    assert PACK not in Leases(files).live()
+    plant(files, 2, **of_child | {"boot_id": "of another space of process numbers"})
+    assert PACK in Leases(files).live()
+    plant(files, 3, **of_child | {"pid": here.pid})
+    assert PACK not in Leases(files).live(), "the number is another process's by now"
+
+
+def test_where_the_system_tells_little_a_process_is_still_seen_to_be_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    monkeypatch.setattr("gradlaw.store.process._PROC", tmp_path)
+    monkeypatch.setattr("gradlaw.store.process._boot_id", lambda: "")
+    here = this_process()
+    assert (here.boot_id, here.pid_started) == ("", 0)
+    process = Process(here.host, "", child.pid, 0)
+    assert not process.is_gone()
+    assert not Process(here.host, "", 1, 0).is_gone(), "another user's, or not"
+    child.communicate()
+    assert process.is_gone()
+    assert not Process("elsewhere", "", child.pid, 0).is_gone()
+
+
+def test_a_run_takes_over_what_its_own_lost_workers_held(files: LocalFiles) -> None:
+    plant(files, driver="mine")
+    assert Leases(files).live()
+    assert not Leases(files, "mine").live()
+    assert Leases(files, "other").acquire(PACK, Tenant(driver="other")) is None
+    assert Leases(files, "mine").acquire(PACK, Tenant(driver="mine"))
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"pid": "x", "num_trials": Infinity, "host": "a\\u001b[2J"}'])
+def test_one_that_cannot_be_read_holds_until_it_expires_and_says_nothing(
+    files: LocalFiles, text: str
+) -> None:
+    key = paths.lease(PACK, 1)
+    files.create(key, text.encode())
+    lease = Leases(files).live()[PACK]
+    assert (lease.tenant, lease.process) == (Tenant(), Process("", "", 0, 0))
+    past = files.now() - EXPIRE_S - 1
+    os.utime(files.root / key, (past, past))
+    assert Leases(files).live() == {}
+
+
+def test_who_sees_another_one_after_its_own_withdraws(
+    files: LocalFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing made while a holder renews may show neither its old file nor its new one."""
+    plant(files, 7)
+    scan, listings = files.scan, iter([{}])
+    monkeypatch.setattr(files, "scan", lambda folder: next(listings, None) or scan(folder))
+    assert Leases(files).acquire(PACK, Tenant()) is None
+    assert keys(files) == [paths.lease(PACK, 7)]
+
+
+def test_who_lost_its_lease_goes_on_and_leaves_the_other_alone(files: LocalFiles) -> None:
+    hold = Leases(files).acquire(PACK, Tenant(driver="slept"))
+    assert hold
+    past = files.now() - EXPIRE_S - 1
+    os.utime(files.root / paths.lease(PACK, 1), (past, past))
+    other = Leases(files).acquire(PACK, Tenant(driver="other"))
+    assert other
+    assert not hold.renew()
+    assert not hold.renew()
+    hold.release()
+    assert keys(files) == [paths.lease(PACK, 2)]
+    assert other.renew()
+
+
+def test_the_dead_are_swept_and_the_living_stay(files: LocalFiles) -> None:
+    plant(files, 1, age_s=EXPIRE_S + 1)
+    plant(files, 2, age_s=EXPIRE_S + 1)
+    assert Leases(files).acquire("p1", Tenant())
+    assert Leases(files).sweep() == 2
+    assert keys(files) == [paths.lease("p1", 1)]
+    assert [path.name for path in (files.root / paths.LEASES).iterdir()] == ["p1"]
+
+
+def test_a_name_that_is_none_is_refused(files: LocalFiles) -> None:
+    with pytest.raises(UsageError, match=r"pack_id: got '\.\./p', allowed"):
+        Leases(files).acquire("../p", Tenant())
+
+
+def test_a_thread_renews_and_a_full_disk_ends_nothing(
+    files: LocalFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RENEW_S", 0.001)
+    create, failures = files.create, iter(range(3))
+    called = threading.Event()
+
+    def full(key: str, data: bytes, *, durable: bool = True) -> bool:
+        if not key.endswith("/1.json") and next(failures, None) is not None:
+            msg = "the disk is full"
+            raise StoreError(msg)
+        if key.endswith("/4.json"):
+            called.set()
+        return create(key, data, durable=durable)
+
+    monkeypatch.setattr(files, "create", full)
+    hold = Leases(files).acquire(PACK, Tenant())
+    assert hold
+    with hold:
+        assert called.wait(30.0)
+    assert hold.number >= 4
+    assert keys(files) == []
+    assert RENEW_S * 4 < EXPIRE_S
+
+
+class Clocked(LocalFiles):
+    """Files with a clock of their own: a file is as old as the clock has moved since it was made."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.time_s = 1_000_000_000.0
+
+    def now(self) -> float:
+        return self.time_s
+
+    def create(self, key: str, data: bytes, *, durable: bool = True) -> bool:
+        made = super().create(key, data, durable=durable)
+        if made:
+            os.utime(self.root / key, (self.time_s, self.time_s))
+        return made
+
+
+class LeaseMachine(RuleBasedStateMachine):
+    """Three drivers ask, renew, let go and die in any order, under a clock that goes on as it likes.
+
+    A model without files says what must come of each: it holds who got it last and has neither let go, nor
+    died, nor slept too long. Who died was of this machine, so that its file holds nothing.
+    """
+
+    folders: Iterator[Path]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files = Clocked(next(self.folders))
+        self.files.root.mkdir()
+        self.holds: dict[int, Hold] = {}
+        self.renewed: dict[int, float] = {}
+        self.told: set[int] = set()
+        self.last: int | None = None
+        self.corpse = False
+
+    def holder(self) -> int | None:
+        """Who holds the lease, as the model has it."""
+        if self.last is None or self.files.time_s - self.renewed[self.last] >= EXPIRE_S:
+            return None
+        return self.last
+
+    @rule(driver=st.integers(0, 2))
+    def ask(self, driver: int) -> None:
+        if driver in self.holds:
+            return
+        expected = self.holder() is None
+        hold = Leases(self.files, f"d{driver}").acquire(PACK, Tenant(driver=f"d{driver}"))
+        assert (hold is not None) == expected
+        if hold:
+            self.holds[driver], self.renewed[driver], self.last = hold, self.files.time_s, driver
+            self.told.discard(driver)
+            self.corpse = False
+
+    @rule(driver=st.integers(0, 2))
+    def renew(self, driver: int) -> None:
+        """Who slept keeps what nobody took, and gets back what is free again, unless told of the loss."""
+        if driver not in self.holds:
+            return
+        free = self.last is None and not self.corpse and driver not in self.told
+        expected = self.last == driver or free
+        assert self.holds[driver].renew() == expected
+        if expected:
+            self.renewed[driver], self.last = self.files.time_s, driver
+        else:
+            self.told.add(driver)
+
+    @rule(driver=st.integers(0, 2))
+    def release(self, driver: int) -> None:
+        if driver in self.holds and (self.last == driver or driver in self.told):
+            self.holds.pop(driver).release()
+            self.last = None if self.last == driver else self.last
+
+    @rule(driver=st.integers(0, 2))
+    def die(self, driver: int) -> None:
+        """Leaves its file as it is, but of a process of this machine that is gone."""
+        hold = self.holds.pop(driver, None)
+        if hold and self.last == driver:
+            path = self.files.root / paths.lease(PACK, hold.number)
+            if path.exists():  # else it slept, and was swept
+                document = json.loads(path.read_text()) | {"pid_started": 1}
+                path.write_text(json.dumps(document))
+                os.utime(path, (self.renewed[driver], self.renewed[driver]))
+                self.corpse = True
+            self.last = None
+
+    @rule(seconds=st.sampled_from([1.0, RENEW_S, EXPIRE_S - 1, EXPIRE_S + 1, 1e5]))
+    def wait(self, seconds: float) -> None:
+        self.files.time_s += seconds
+
+    @rule()
+    def sweep(self) -> None:
+        Leases(self.files).sweep()
+        self.corpse = self.corpse and self.holder() is not None
+
+    @invariant()
+    def who_holds_is_who_should(self) -> None:
+        found = Leases(self.files).live()
+        expected = self.holder()
+        assert sorted(found) == ([] if expected is None else [PACK])
+        if expected is not None:
+            assert found[PACK].tenant.driver == f"d{expected}"
+
+
+def test_who_holds_is_what_a_model_says(tmp_path: Path) -> None:
+    LeaseMachine.folders = (tmp_path / str(number) for number in range(10**9))
+    machine: Any = LeaseMachine.TestCase
+    machine.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+    machine().runTest()
+
+
+RACE = """
+import os, sys, time
+from gradlaw.store.files import open_files
+from gradlaw.store.leases import Leases, Tenant
+
+root, me = sys.argv[1], sys.argv[2]
+files = open_files(root)
+print("ready", flush=True)
+input()
+for turn in range(60):
+    hold = Leases(files, me).acquire("p0", Tenant(driver=me))
+    if hold is None:
+        continue
+    inside = os.open(os.path.join(root, "inside"), os.O_CREAT | os.O_EXCL)
+    hold.renew()
+    os.close(inside)
+    os.unlink(os.path.join(root, "inside"))
+    hold.release()
+    print("held", flush=True)
+"""
+
+
+def test_of_real_processes_that_race_one_is_inside_at_a_time(tmp_path: Path) -> None:
+    """Each that holds makes a file that must not be there, renews, and removes it."""
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, str(tmp_path), str(number)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for number in range(4)
+    ]  # fmt: skip
+    for racer in racers:
+        assert racer.stdout
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        assert racer.stdin
+        racer.stdin.write("\n")
+        racer.stdin.flush()  # from here on they race
+    ends = [racer.communicate(timeout=120) for racer in racers]
+    assert [error for _, error in ends] == [""] * 4
+    assert sum(out.count("held") for out, _ in ends) >= 4
+    assert keys(LocalFiles(tmp_path)) == []
