@@ -14,12 +14,13 @@ from gradlaw.engine.rows import metrics_table
 from gradlaw.errors import all_faults
 from gradlaw.expected import Expected, expect
 from gradlaw.launch import make_launcher
+from gradlaw.launch.room import local_device
 from gradlaw.measurable import survey
+from gradlaw.options import RunOptions
 from gradlaw.pack import Pack, Training, program_tables
 from gradlaw.pending import missing_packs
 from gradlaw.plan import Plan
 from gradlaw.planned import plan_study
-from gradlaw.runner import RunOptions
 from gradlaw.store.store import Store
 
 
@@ -87,7 +88,7 @@ def describe_plan(
         StoreError: The store cannot be used.
     """
     options = options or RunOptions()
-    make_launcher(options.launcher, address=options.address, device=options.device)
+    make_launcher(options.launcher, address=options.address)
     with all_faults(options.faults()):
         planned = plan_study(study, preset=preset, overrides=set, seeds=seeds, explore=explore)
     planned.check_claims()
@@ -144,7 +145,8 @@ def _costs(pending: Sequence[Pack], options: RunOptions, *, at_most: bool) -> It
     expected = expect(
         pending,
         launcher=options.launcher,
-        device=options.device,
+        device=local_device(options.device),
+        cpus=options.cpus,
         width=options.width,
         compile=options.compile,
         time_limit_s=options.time_limit_s,

@@ -83,6 +83,7 @@ def expect(
     *,
     launcher: str = "inline",
     device: str = "cpu",
+    cpus: int = 1,
     width: int | None = None,
     compile: Compile = "auto",  # noqa: A002 - as in torch
     time_limit_s: float | None = None,
@@ -93,6 +94,7 @@ def expect(
         packs: What is to run.
         launcher: Its name.
         device: Torch device of every pack.
+        cpus: CPUs that a pack asks for.
         width: Most trials in one batched program, or None.
         compile: Whether steps are to be compiled.
         time_limit_s: Seconds a pack may take, or None.
@@ -114,7 +116,7 @@ def expect(
         for pack in program.packs:
             wall_s = cost.pack_s(program.training, pack.members)
             taken[id(pack)] += wall_s if time_limit_s is None else min(wall_s, time_limit_s)
-    num_workers = min(_num_workers(launcher, device), max(1, len(packs)))
+    num_workers = min(_num_workers(launcher, device, cpus), max(1, len(packs)))
     wall_s = _START_S.get(launcher, 0.0) + _span([taken[id(pack)] for pack in packs], num_workers)
     return Expected(
         wall_s=wall_s,
@@ -206,12 +208,12 @@ def _in_proportion(program: _Program, costs: dict[str, Cost], programs: dict[str
     return costs[nearest].scaled(max(1.0, own / max(1.0, work[nearest])))
 
 
-def _num_workers(launcher: str, device: str) -> int:
+def _num_workers(launcher: str, device: str, cpus: int) -> int:
     if launcher == "inline":
         return 1
     if torch.device(device).type == "cuda":
         return max(1, torch.cuda.device_count())
-    return os.cpu_count() or 1
+    return max(1, (os.cpu_count() or 1) // cpus)
 
 
 def _span(taken: Sequence[float], num_workers: int) -> float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from gradlaw.launch.base import Order
+from gradlaw.launch.base import Order, Report
 from gradlaw.launch.worker import commit_unrun
 from gradlaw.pending import Index
+from gradlaw.starved import Starved
 from gradlaw.store.checkpoints import newest_checkpoints
 from gradlaw.store.paths import CheckpointKey
 from gradlaw.store.store import Store
@@ -17,40 +18,47 @@ from gradlaw.trial import State
 def commit_lost(
     store: Store,
     orders: Iterable[Order],
-    causes: Mapping[str, str],
-    before: tuple[Index, Mapping[str, CheckpointKey]],
-    index: Index,
+    reports: Mapping[str, Report],
+    seen: tuple[Index, Mapping[str, CheckpointKey], Index],
+    starved: Starved,
     teller: Teller,
 ) -> bool:
     """Commits trials as lost: a dead worker cannot say so, for what it had not committed.
 
     A worker that kept a checkpoint was no failed attempt: the pack goes on from there, together, however
-    often workers are taken away.
+    often workers are taken away. Nor was one that died for lack of memory, while the pack can go on narrower.
 
     Args:
         store: The store.
         orders: Of the packs that were lost.
-        causes: Why, by pack id.
-        before: What the store knew of the trials, and the newest checkpoints, before the launch.
-        index: What it knows of the trials now.
+        reports: The last of each, by pack id.
+        seen: What the store knew of the trials, and the newest checkpoints, before the launch; and what it
+            knows of the trials now.
+        starved: Takes note of lack of memory.
         teller: Told of each pack.
 
     Returns:
         Whether any pack was lost but got further.
     """
-    known, held = before
+    known, held, index = seen
     kept = newest_checkpoints(store.files)
     got_further = False
     for order in orders:
         pack_id = order.pack.pack_id
+        report = reports[pack_id]
         ids = [member.trial.trial_id for member in order.pack.members]
-        reasons = dict.fromkeys((item for item in ids if index.get(item) == known.get(item)), causes[pack_id])
+        reasons = dict.fromkeys((item for item in ids if index.get(item) == known.get(item)), report.error)
         if not reasons:
             continue
         if kept.get(pack_id) not in (None, held.get(pack_id)):
             got_further = True
             teller.say(f"pack {pack_id}: lost, but it kept a checkpoint: no failed attempt")
             continue
-        commit_unrun(store, order.pack, reasons, State.LOST, order.attempts)
-        teller.say(f"pack {pack_id}: {len(reasons)} of {len(ids)} trials lost")
+        if report.out_of_memory and starved.goes_on(order):
+            got_further = True
+            teller.say(f"pack {pack_id}: lost for lack of memory; it goes on narrower")
+            continue
+        state = State.OUT_OF_MEMORY if report.out_of_memory else State.LOST
+        commit_unrun(store, order.pack, reasons, state, order.attempts)
+        teller.say(f"pack {pack_id}: {len(reasons)} of {len(ids)} trials {state.replace('_', ' ')}")
     return got_further

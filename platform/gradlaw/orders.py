@@ -10,13 +10,16 @@ from typing import overload
 from gradlaw.launch.base import Order
 from gradlaw.pack import Pack
 from gradlaw.pending import Index, failed_attempts
+from gradlaw.starved import Starved
 from gradlaw.store.attempts import Sight
 
 
 class Orders(Sequence[Order]):
     """The orders of packs, each made when it is asked for: a million packs are no million orders."""
 
-    def __init__(self, packs: Sequence[Pack], like: Order, index: Index, sight: Sight) -> None:
+    def __init__(
+        self, packs: Sequence[Pack], like: Order, index: Index, sight: Sight, starved: Starved
+    ) -> None:
         """Makes none yet.
 
         Args:
@@ -24,8 +27,10 @@ class Orders(Sequence[Order]):
             like: What is the same in all orders.
             index: What is known of the packs' trials, as far as attempts count.
             sight: What was seen of the packs.
+            starved: What is known of the memory they take.
         """
-        self._packs, self._like, self._index, self._sight = packs, like, index, sight
+        self._packs, self._like, self._index = packs, like, index
+        self._sight, self._starved = sight, starved
         self._alike = Counter(id(pack.program) for pack in packs)
 
     def __len__(self) -> int:
@@ -38,10 +43,11 @@ class Orders(Sequence[Order]):
     def __getitem__(self, at: int | slice) -> Order | Sequence[Order]:
         pack = self._packs[at]
         if not isinstance(pack, Pack):
-            return Orders(pack, self._like, self._index, self._sight)
+            return Orders(pack, self._like, self._index, self._sight, self._starved)
         return replace(
             self._like,
             pack=pack,
+            widest=self._starved.widest(pack),
             alike=self._alike[id(pack.program)],
             attempts=failed_attempts(pack.members, self._index),
             tenant=replace(self._like.tenant, num_trials=len(pack.members)),

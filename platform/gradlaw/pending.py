@@ -56,14 +56,15 @@ def changed_source(plan: Plan, index: Index) -> int:
     return num_changed
 
 
-def _shares_budget(pack: Pack) -> bool:
+def shares_budget(pack: Pack) -> bool:
+    """Whether the pack's trials are cut together, so that they run together or not at all."""
     return isinstance(pack.program, Training) and pack.program.halving is not None
 
 
 def _lacking(pack: Pack, index: Index, *, retry_failed: bool) -> Pack:
     asked = probe_digests(pack.program)
     lacking = [item for item in pack.members if not is_held(item, index, asked, retry_failed=retry_failed)]
-    if len(lacking) == len(pack.members) or (lacking and _shares_budget(pack)):
+    if len(lacking) == len(pack.members) or (lacking and shares_budget(pack)):
         return pack
     return replace(pack, members=tuple(lacking))
 
@@ -82,7 +83,7 @@ def _apart(pack: Pack, index: Index) -> Iterator[Pack]:
     """The pack without the members that have one attempt left, then each of those in a pack of its own."""
     if not pack.members:
         return
-    if len(pack.members) == 1 or _shares_budget(pack):
+    if len(pack.members) == 1 or shares_budget(pack):
         yield pack
         return
     failed = failed_attempts(pack.members, index)
@@ -92,5 +93,10 @@ def _apart(pack: Pack, index: Index) -> Iterator[Pack]:
         yield pack if not last else replace(pack, members=together)
     for member in pack.members:
         if member.trial.trial_id in last:
-            pack_id = digest(["alone", pack.pack_id, member.trial.trial_id])
-            yield replace(pack, pack_id=pack_id, members=(member,))
+            yield alone(pack, member)
+
+
+def alone(pack: Pack, member: Member) -> Pack:
+    """One member of a pack in a pack of its own."""
+    pack_id = digest(["alone", pack.pack_id, member.trial.trial_id])
+    return replace(pack, pack_id=pack_id, members=(member,))

@@ -5,34 +5,33 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
-
-import torch
+from typing import Any, NamedTuple
 
 from gradlaw.adaptive.growth import Growth
 from gradlaw.errors import all_faults
 from gradlaw.fingerprint import digest
 from gradlaw.launch import make_launcher
-from gradlaw.launch.base import Launcher, Order, Report
+from gradlaw.launch.base import Launcher, Report
 from gradlaw.launch.worker import commit_skipped
 from gradlaw.lost import commit_lost
+from gradlaw.options import RunOptions
 from gradlaw.orders import Orders
-from gradlaw.pack import Compile, Pack
+from gradlaw.pack import Pack
 from gradlaw.pending import Index, missing_packs, planned_trials
 from gradlaw.planned import Planned, plan_study
 from gradlaw.recorded import record_plan
-from gradlaw.shard import Shard
+from gradlaw.starved import Starved
 from gradlaw.store.attempts import Sight
 from gradlaw.store.checkpoints import newest_checkpoints, sweep_checkpoints
 from gradlaw.store.leases import Lease, Leases, Tenant
 from gradlaw.store.store import Store
 from gradlaw.store.winners import TrialIndex
-from gradlaw.tally import RunProgress, Tally
-from gradlaw.telling import Say, Teller
+from gradlaw.tally import Tally
+from gradlaw.telling import Teller
 from gradlaw.trial import MAX_ATTEMPTS, State
 
 
@@ -68,62 +67,8 @@ class RunSummary:
         )
 
 
-OnProgress = Callable[[RunProgress], None]
-
 FIRST_PAUSE_S, PAUSE_GROWTH, LONGEST_PAUSE_S = 0.05, 1.5, 5.0
 """Pauses between looks at what others run."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """How, not what, to run.
-
-    Attributes:
-        launcher: "inline" or "ray".
-        address: Of a running Ray cluster.
-        device: Torch device of every pack.
-        width: Most trials in one batched program; None: chosen by a short measurement.
-        compile: "always", "never", or "auto": where the work left pays for it.
-        flush_s: Seconds between live parts, > 0.
-        time_limit_s: Seconds a pack may take, or None.
-        checkpoint_s: Seconds between checkpoints of a pack, > 0, at ends of segments; infinite: none.
-        retry_failed: Whether trials that failed for good are tried again.
-        shard: The share of the plan to run; None: all of it.
-        on_progress: Called at every launch and every report.
-        say: Called with lines worth reading.
-    """
-
-    launcher: str = "inline"
-    address: str | None = None
-    device: str = "cpu"
-    width: int | None = None
-    compile: Compile = "auto"
-    flush_s: float = 10.0
-    time_limit_s: float | None = None
-    checkpoint_s: float = 300.0
-    retry_failed: bool = False
-    shard: Shard | None = None
-    on_progress: OnProgress | None = None
-    say: Say | None = None
-
-    def faults(self) -> list[str]:
-        """What is impossible, a line a fault."""
-        faults = [
-            f"{name}: got {value}, allowed > 0"
-            for name in ("flush_s", "time_limit_s", "checkpoint_s")
-            for value in (getattr(self, name),)
-            if value is not None and not value > 0
-        ]
-        if self.width is not None and self.width < 1:
-            faults.append(f"width: got {self.width}, allowed >= 1")
-        if self.compile not in get_args(Compile):
-            faults.append(f"compile: got {self.compile!r}, allowed one of {', '.join(get_args(Compile))}")
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            cause = str(error).splitlines()[0]
-            faults.append(f"device: got {self.device!r}, allowed a device of this machine: {cause}")
-        return faults
 
 
 def run(
@@ -156,7 +101,7 @@ def run(
         Exception: With the inline launcher, what a task raised, unwrapped.
     """
     options = replace(options or RunOptions(), **how)
-    launcher = make_launcher(options.launcher, address=options.address, device=options.device)
+    launcher = make_launcher(options.launcher, address=options.address)
     with all_faults(options.faults()):
         planned = plan_study(study, preset=preset, overrides=set, seeds=seeds, explore=explore)
     planned.check_claims()
@@ -171,7 +116,7 @@ class _Run:
         self._launcher, self._options = launcher, options
         self._growth = Growth(planned.plan, store)
         self._started = time.perf_counter()
-        self._tally, self._teller = Tally(0), Teller(options.say)
+        self._tally, self._teller, self._starved = Tally(0), Teller(options.say), Starved()
         plan = planned.plan
         self._tenant = Tenant(
             driver=uuid.uuid4().hex, study=plan.study, plan_id=plan.plan_id, device=options.device
@@ -290,44 +235,28 @@ class _Run:
 
     def _launch(self, packs: Sequence[Pack], index: Index, *, fresh: bool) -> _Launched:
         """Runs packs; how many were, and whether any was lost, but got further."""
+        packs = self._starved.split(packs)
         self._tally.begin(packs)
         self._show()
-        like = self._order(packs[0])
-        orders = Orders(packs, like, {} if fresh else index, self._sight(packs))
+        like = self._options.order(packs[0], self._store.path, self._tenant)
+        orders = Orders(packs, like, {} if fresh else index, self._sight(packs), self._starved)
         held = newest_checkpoints(self._store.files)
-        lost: dict[str, str] = {}
+        lost: dict[str, Report] = {}
         num_run = 0
 
         def on_report(report: Report) -> None:
             nonlocal num_run
             num_run += report.finished and not report.held
             if report.lost:
-                lost[report.pack_id] = report.error
+                lost[report.pack_id] = report
             self._follow(report)
 
         self._launcher.run(orders, on_report)
         if not lost:
             return _Launched(num_run, False)
         of_lost = [order for order in orders if order.pack.pack_id in lost]
-        before = index, held
-        return _Launched(
-            num_run, commit_lost(self._store, of_lost, lost, before, self._index(), self._teller)
-        )
-
-    def _order(self, pack: Pack) -> Order:
-        """An order of any pack, with what is the same in all."""
-        options = self._options
-        return Order(
-            pack=pack,
-            store=self._store.path,
-            device=options.device,
-            width=options.width,
-            compile=options.compile,
-            flush_s=options.flush_s,
-            time_limit_s=options.time_limit_s,
-            checkpoint_s=options.checkpoint_s,
-            tenant=self._tenant,
-        )
+        seen = index, held, self._index()
+        return _Launched(num_run, commit_lost(self._store, of_lost, lost, seen, self._starved, self._teller))
 
     def _follow(self, report: Report) -> None:
         self._tally.add(report)

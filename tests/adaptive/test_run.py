@@ -23,8 +23,9 @@ from gradlaw.adaptive.growth import Growth
 from gradlaw.cli import app
 from gradlaw.dry_run import describe_plan
 from gradlaw.errors import StoreError, UsageError
+from gradlaw.options import RunOptions
 from gradlaw.planned import Planned, plan_study
-from gradlaw.runner import RunOptions, RunSummary
+from gradlaw.runner import RunSummary
 from gradlaw.store.store import Store
 from gradlaw_analysis import open_store
 

@@ -10,8 +10,9 @@ import pytest
 from held import STUDIES, committed, counting, numbers, states
 
 from gradlaw.errors import UsageError
-from gradlaw.runner import RunProgress, RunSummary, run
+from gradlaw.runner import RunSummary, run
 from gradlaw.store.store import Store
+from gradlaw.tally import RunProgress
 
 TINY, TROUBLED, CLAIMED = STUDIES / "tiny", STUDIES / "troubled", STUDIES / "claimed"
 

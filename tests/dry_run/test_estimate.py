@@ -21,11 +21,11 @@ from gradlaw.engine.estimate import cost_of
 from gradlaw.engine.memory import PeakBytes, process_bytes
 from gradlaw.errors import ConfigurationError, UsageError
 from gradlaw.expected import expect
+from gradlaw.options import RunOptions
 from gradlaw.pack import Member, Pack, Training
 from gradlaw.planned import plan_study
 from gradlaw.random import Streams
 from gradlaw.rules.sgd import SGD
-from gradlaw.runner import RunOptions
 from gradlaw.schedules import Constant
 from gradlaw.task import Batch, Buffers, LossOutput, Noise, Params, Taps, Task
 from gradlaw.trial import Trial

@@ -17,10 +17,11 @@ from gradlaw import cli, measurable, remeasure
 from gradlaw.engine import run as engine_run
 from gradlaw.errors import SchemaError
 from gradlaw.hyperparameter import Scalar
+from gradlaw.options import RunOptions
 from gradlaw.pack import Training
 from gradlaw.probe import Snapshot
 from gradlaw.rules.sgd import SGD
-from gradlaw.runner import RunOptions, RunSummary
+from gradlaw.runner import RunSummary
 from gradlaw.schedules import Constant
 from gradlaw.store import writer
 from gradlaw.store.compaction import compact

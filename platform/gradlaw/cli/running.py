@@ -38,7 +38,14 @@ def run(
         str | None, typer.Option(help="inline or ray; ray, but inline for a shard, if none.")
     ] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: GPUs if there are any.")] = "auto",
+    cpus: Annotated[int, typer.Option(help="CPUs, and torch's threads, of a pack.")] = 1,
+    gpus: Annotated[
+        float | None, typer.Option(help="Share of a GPU of a pack; 1, if none, where it trains on one.")
+    ] = None,
+    memory_gb: Annotated[
+        float | None, typer.Option(help="GiB of memory a pack keeps to; an estimate is asked for, if none.")
+    ] = None,
     width: Annotated[int | None, typer.Option(help="Most trials in one batched program.")] = None,
     compile_: Annotated[
         Literal["auto", "always", "never"], typer.Option("--compile", help="Whether steps are compiled.")
@@ -54,8 +61,8 @@ def run(
 ) -> None:
     """Run what a preset of a study, or a sweep, still lacks in the store."""
     from gradlaw.dry_run import describe_plan
+    from gradlaw.options import RunOptions
     from gradlaw.progress import ProgressDisplay
-    from gradlaw.runner import RunOptions
     from gradlaw.runner import run as run_study
     from gradlaw.shard import Shard
 
@@ -64,6 +71,9 @@ def run(
         launcher=launcher or ("inline" if shard else "ray"),
         address=address,
         device=device,
+        cpus=cpus,
+        gpus=gpus,
+        memory_gb=memory_gb,
         width=width,
         compile=compile_,
         retry_failed=retry_failed,

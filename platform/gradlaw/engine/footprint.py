@@ -1,4 +1,4 @@
-"""What a trial of a batch takes in memory: one step traced on tensors that have shapes but no numbers.
+"""What a program takes in memory: one step traced on tensors that have shapes but no numbers.
 
 Nothing is computed, so that a step of minutes is as quickly looked at as one of microseconds.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch._subclasses import FakeTensorMode
+from torch.utils._pytree import tree_leaves
 
 from gradlaw.engine.compiled import Flattened
 from gradlaw.engine.functions import Functions
@@ -24,10 +26,21 @@ LIMIT_S = 10.0
 _WIDTH = 2
 
 
-def member_bytes(training: Training, members: Iterable[Member]) -> int:
-    """Bytes that one member of a batch takes at most, at a step or where its probes are read.
+class Footprint(NamedTuple):
+    """Bytes that a program takes.
 
-    Its parameters and states count twice: before a step and after it.
+    Attributes:
+        task_bytes: Of the task, its data above all, once for all members.
+        member_bytes: Of one member of a batch, > 0: its parameters and states before a step and after it, and
+            the most that a step, or a reading of its probes, makes at once.
+    """
+
+    task_bytes: int
+    member_bytes: int
+
+
+def footprint(training: Training, members: Iterable[Member]) -> Footprint:
+    """Looks at one program.
 
     Args:
         training: The program.
@@ -48,26 +61,27 @@ def member_bytes(training: Training, members: Iterable[Member]) -> int:
             if program.probes:
                 read = Flattened.leaves((batch.fixed, batch.split, batch.moving, arguments[-1]))
                 functions.read.call(*map(shapes.from_tensor, read))
-    peak: int = made.peak
-    return 2 * batch.memory_bytes() + peak // _WIDTH
+    sizes = [getattr(leaf, "nbytes", 0) for leaf in tree_leaves(list(vars(program.task).values()))]
+    return Footprint(sum(sizes), max(1, 2 * batch.memory_bytes() + made.peak // _WIDTH))
 
 
-def footprints(packs: Iterable[Pack]) -> Mapping[int, int]:
-    """Bytes a member, by the id of a program, of training programs.
+def footprints(packs: Iterable[Pack]) -> Mapping[int, Footprint]:
+    """Looks at all training programs of some packs; by a program's id.
 
     Those that look largest come first, and when :data:`LIMIT_S` is over the others are taken to be as large
     as the largest of them. A program that cannot be looked at without its numbers is left out.
     """
     programs = {id(pack.program): pack for pack in packs if isinstance(pack.program, Training)}
-    found: dict[int, int] = {}
+    found: dict[int, Footprint] = {}
     begun = time.perf_counter()
     for key, pack in sorted(programs.items(), key=lambda item: -_rows(item[1])):
         if found and time.perf_counter() - begun > LIMIT_S:
-            found.update(dict.fromkeys(programs.keys() - found.keys(), max(found.values())))
+            largest = Footprint(*map(max, zip(*found.values(), strict=True)))
+            found.update(dict.fromkeys(programs.keys() - found.keys(), largest))
             break
         assert isinstance(pack.program, Training)
         try:
-            found[key] = member_bytes(pack.program, pack.members)
+            found[key] = footprint(pack.program, pack.members)
         except Exception:  # noqa: BLE001, S112 - a run would record it as the trials' end
             continue
     return found

@@ -5,7 +5,8 @@ from __future__ import annotations
 import resource
 import sys
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,21 +102,33 @@ def widest_batch(room_bytes: float, member_bytes: int) -> int:
     return max(1, int(room_bytes // member_bytes))
 
 
-def keep_to(memory_bytes: int) -> None:
-    """Lets this process's data grow to so many bytes: beyond them torch raises, and widths are halved.
+@contextmanager
+def kept_to(memory_bytes: int) -> Iterator[None]:
+    """While entered, lets this process's data grow to so many bytes: beyond them torch raises.
 
     What lies in the stacks of threads, which is asked for but hardly used, is not counted. Nothing happens
     where the system does not tell how much data a process has, as macOS.
+
+    Args:
+        memory_bytes: How many; 0: any number.
     """
+    data = _data_bytes() if memory_bytes else None
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if data is not None:
+        limit = memory_bytes + max(0, data - process_bytes())
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == -1 else min(limit, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _data_bytes() -> int | None:
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        data = int(next(line.split()[1] for line in lines if line.startswith("VmData"))) * 1024
+        return int(next(line.split()[1] for line in lines if line.startswith("VmData"))) * 1024
     except (OSError, StopIteration, ValueError):
-        return
-    unused = max(0, data - process_bytes())
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    limit = memory_bytes + unused
-    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == -1 else min(limit, hard), hard))
+        return None
 
 
 def process_bytes() -> int:

@@ -8,13 +8,12 @@ from gradlaw.launch.base import Launcher
 LAUNCHERS = ("inline", "ray")
 
 
-def make_launcher(name: str, *, address: str | None = None, device: str = "cpu") -> Launcher:
+def make_launcher(name: str, *, address: str | None = None) -> Launcher:
     """A launcher by name.
 
     Args:
         name: "inline" or "ray".
         address: Of a running Ray cluster; None starts one on this machine. Only for "ray".
-        device: Of every pack; with "cuda" each asks the cluster for a GPU.
 
     Raises:
         UnknownNameError: No such launcher.
@@ -26,5 +25,5 @@ def make_launcher(name: str, *, address: str | None = None, device: str = "cpu")
     if name == "ray":
         from gradlaw.launch.ray_tune import RayLauncher
 
-        return RayLauncher(address=address, gpus=1.0 if device.startswith("cuda") else 0.0)
+        return RayLauncher(address=address)
     raise UnknownNameError(name, kind="launcher", known=LAUNCHERS)

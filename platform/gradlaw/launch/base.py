@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from gradlaw.engine.footprint import Footprint
 from gradlaw.pack import Compile, Pack
 from gradlaw.store.attempts import Seen
 from gradlaw.store.leases import Tenant
@@ -20,11 +21,11 @@ class Order:
     Attributes:
         pack: What to run.
         store: Path of the store.
-        device: Torch device, for example "cpu" or "cuda".
+        device: Torch device, for example "cpu" or "cuda"; "auto", which the launcher settles.
         threads: CPUs the pack asks for, and threads torch may use, >= 1.
         gpu_share: Share of a GPU the pack asks for, in (0, 1], where it trains on one.
         memory_bytes: Memory the pack asks for and keeps to; 0: an estimate, which binds nothing.
-        member_bytes: About what a trial of a batch takes, by which a worker bounds the width; 0: not known.
+        footprint: About what the program takes, by which a worker bounds the width; None: not known.
         width: Most trials in one batched program; None: chosen by a short measurement.
         widest: Trials in one batched program that memory allows, >= 1, however the width is chosen; None: not
             known.
@@ -45,7 +46,7 @@ class Order:
     threads: int = 1
     gpu_share: float = 1.0
     memory_bytes: int = 0
-    member_bytes: int = 0
+    footprint: Footprint | None = None
     width: int | None = None
     widest: int | None = None
     compile: Compile = "auto"

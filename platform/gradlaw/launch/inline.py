@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gradlaw.launch.base import Launcher, OnReport, Order
+from gradlaw.launch.room import confined, local_device
 from gradlaw.launch.worker import work
 
 
@@ -15,5 +17,6 @@ class InlineLauncher(Launcher):
 
     def run(self, orders: Sequence[Order], on_report: OnReport) -> None:
         for order in orders:
-            for report in work(order):
-                on_report(report)
+            with confined(order):
+                for report in work(replace(order, device=local_device(order.device))):
+                    on_report(report)

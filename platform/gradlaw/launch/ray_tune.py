@@ -3,6 +3,7 @@
 Curves go from the worker straight to the store; the driver gets one small report a flush. Actors are
 reused, and Tune's own loggers are off. A pack whose actor dies is reported; the run, which knows what
 the store holds, decides whether it is tried again. A worker that hangs past its time limit is ended.
+Every pack asks for its own CPUs, share of a GPU and memory, and what waits is what an autoscaler sees.
 What must run alone on its machine runs after the rest, each pack with all CPUs of a machine.
 """
 
@@ -13,14 +14,16 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gradlaw.engine.footprint import footprints
 from gradlaw.launch.auth import require_token
 from gradlaw.launch.base import Launcher, OnReport, Order, Report
+from gradlaw.launch.room import bounded, confined
 from gradlaw.launch.worker import commit_timed_out, work
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -31,10 +34,13 @@ import ray
 from ray import cloudpickle, tune
 
 from gradlaw.launch.cluster import joined_cluster, private_cluster
+from gradlaw.launch.resources import Bundle, Cluster, joined_resources, own_node
 
 logger = logging.getLogger("gradlaw")
 
 PACK = "pack"
+FIT_PACKS, PACKS_A_WORKER = 2000, 20
+"""Packs that Tune is given at a time: at least this many, and this many for each worker."""
 HANG_FACTOR, HANG_GRACE_S = 2.0, 5.0
 """A worker is ended after this many time limits and seconds: one long step is still waited for."""
 
@@ -43,6 +49,7 @@ class SentOrder(NamedTuple):
     """An order on its way: its bytes lie with Ray, and what it needs is imported only where it is decoded."""
 
     pack_id: str
+    ask: Bundle
     data: ray.ObjectRef[bytes]
 
 
@@ -55,6 +62,7 @@ class PackTrainable(tune.Trainable):
         """Takes the run's orders; they are decoded one at a time, when their turn comes."""
         sys.path.extend(item for item in python_path if item not in sys.path)
         self._orders = orders
+        self._node = own_node()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -66,8 +74,10 @@ class PackTrainable(tune.Trainable):
 
     def _work(self) -> Iterator[Report]:
         order: Order = cloudpickle.loads(ray.get(self._order.data))
+        order = bounded(order, self._node.cpus, self._node.memory_bytes)
         self._alarm = _set_alarm(order)
-        yield from work(order)
+        with confined(order):
+            yield from work(order)
 
     def step(self) -> dict[str, Any]:
         """Works until the next report and hands it on."""
@@ -126,8 +136,9 @@ class _Forward(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The actor died, or its node."""
         del iteration, trials, info
-        pack_id = self._orders[trial.config[PACK]].pack_id
-        self._on_report(Report(pack_id=pack_id, finished=True, error=_cause(trial), lost=True))
+        pack_id, starved = self._orders[trial.config[PACK]].pack_id, _is_starved(trial)
+        cause = _cause(trial)
+        self._on_report(Report(pack_id=pack_id, finished=True, error=cause, lost=True, out_of_memory=starved))
 
 
 def _cause(trial: Any) -> str:
@@ -137,11 +148,37 @@ def _cause(trial: Any) -> str:
     return " ".join(text.partition("\n")[2].split())[:300] or "the worker died"
 
 
-def _send(order: Order, num_workers: int) -> SentOrder:
+def _is_starved(trial: Any) -> bool:
+    """Whether Ray ended the actor because its node ran low on memory."""
+    error: object = trial.get_pickled_error()
+    return isinstance(error, ray.exceptions.OutOfMemoryError)
+
+
+def _send(order: Order, ask: Bundle, num_workers: int) -> SentOrder:
     """An order for one of so many workers, each of which gets its share of the packs that are alike."""
     own = replace(order, alike=-(-order.alike // num_workers))
     data: bytes = cloudpickle.dumps(own)  # type: ignore[no-untyped-call]  # ray leaves it untyped
-    return SentOrder(order.pack.pack_id, ray.put(data))
+    return SentOrder(order.pack.pack_id, ask, ray.put(data))
+
+
+class _Settled:
+    """Orders as this cluster runs them: their device settled, what their programs take looked at.
+
+    Args:
+        orders: All that are to run.
+        cluster: What there is to run on.
+    """
+
+    def __init__(self, orders: Sequence[Order], cluster: Cluster) -> None:
+        self._orders, self._cluster = orders, cluster
+        self._footprints = footprints(order.pack for order in orders)
+
+    def __getitem__(self, at: int) -> tuple[Order, Bundle]:
+        order = self._orders[at]
+        found = self._footprints.get(id(order.pack.program))
+        order = replace(order, device=self._cluster.device(order.device), footprint=found)
+        ask = self._cluster.ask_for(order)
+        return order, self._cluster.whole_node(ask) if order.pack.exclusive else ask
 
 
 class RayLauncher(Launcher):
@@ -151,15 +188,12 @@ class RayLauncher(Launcher):
         address: Of a running cluster ("auto": the one found on this machine), or None: that of the
             environment's ``RAY_ADDRESS``, else a new one for this run alone. Without saying so Ray would join
             whatever cluster it finds on the machine.
-        cpus: CPUs each pack asks for; torch uses as many threads.
-        gpus: Share of a GPU each pack asks for.
     """
 
     name = "ray"
 
-    def __init__(self, *, address: str | None = None, cpus: int = 1, gpus: float = 0.0) -> None:
+    def __init__(self, *, address: str | None = None) -> None:
         self._address = address
-        self._resources: dict[str, float] = {"cpu": cpus, "gpu": gpus}
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -174,44 +208,61 @@ class RayLauncher(Launcher):
             yield
 
     def run(self, orders: Sequence[Order], on_report: OnReport) -> None:
+        """Runs all orders.
+
+        Raises:
+            ConfigurationError: A pack asks for more than a node has, or may come to have.
+        """
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is reported here, in a line
-        with self.session(), tempfile.TemporaryDirectory(prefix="gradlaw-tune-") as folder:
-            num_workers = self._num_workers()
-            alone = [order for order in orders if order.pack.exclusive]
-            sent = [_send(order, num_workers) for order in orders if not order.pack.exclusive]
-            if sent:
-                self._fit(sent, self._resources, on_report, folder)
-            if alone:
-                self._fit([_send(order, 1) for order in alone], self._whole_machine(), on_report, folder)
+        if not orders:
+            return
+        with self.session():
+            cluster = joined_resources()
+            settled = _Settled(orders, cluster)
+            asks: dict[Bundle, None] = {}
+            alone: list[int] = []
+            for at in range(len(orders)):
+                order, ask = settled[at]
+                asks[ask] = None
+                if order.pack.exclusive:
+                    alone.append(at)
+            cluster.refuse_impossible(asks)
+            apart = frozenset(alone)
+            together = [at for at in range(len(orders)) if at not in apart]
+            for places in (*_slices(together, cluster.num_workers(min(asks))), *_slices(alone, 1)):
+                sent = []
+                for at in places:
+                    order, ask = settled[at]
+                    sent.append(_send(order, ask, 1 if order.pack.exclusive else cluster.num_workers(ask)))
+                self._fit(sent, on_report)
 
-    def _whole_machine(self) -> dict[str, float]:
-        """What a pack asks for that must have its machine to itself: all CPUs of the largest."""
-        nodes = ray.nodes()  # type: ignore[no-untyped-call]  # ray leaves it untyped
-        sizes = [node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]]
-        return {**self._resources, "cpu": max(sizes)}
-
-    def _num_workers(self) -> int:
-        """Packs that the cluster, as it is now, runs at once."""
-        held = ray.cluster_resources()  # type: ignore[no-untyped-call]  # ray leaves it untyped
-        shares = [held.get(name.upper(), 0.0) / each for name, each in self._resources.items() if each]
-        return max(1, int(min(shares)))
-
-    def _fit(
-        self, orders: Sequence[SentOrder], resources: Mapping[str, float], on_report: OnReport, folder: str
-    ) -> None:
+    def _fit(self, orders: Sequence[SentOrder], on_report: OnReport) -> None:
+        asks = [order.ask.request() for order in orders]
         trainable = tune.with_parameters(
             PackTrainable,
             orders=orders,
             python_path=[str(Path(item).resolve()) for item in sys.path],
         )
-        tune.Tuner(
-            tune.with_resources(trainable, dict(resources)),
-            param_space={PACK: tune.grid_search(list(range(len(orders))))},
-            tune_config=tune.TuneConfig(reuse_actors=True),
-            run_config=tune.RunConfig(
-                storage_path=folder,
-                verbose=0,
-                callbacks=[_Forward(orders, on_report)],
-                failure_config=tune.FailureConfig(max_failures=0),
-            ),
-        ).fit()
+        with tempfile.TemporaryDirectory(prefix="gradlaw-tune-") as folder:
+            tune.Tuner(
+                tune.with_resources(
+                    trainable, lambda config: tune.PlacementGroupFactory([asks[config[PACK]]])
+                ),
+                param_space={PACK: tune.grid_search(list(range(len(orders))))},
+                tune_config=tune.TuneConfig(reuse_actors=True),
+                run_config=tune.RunConfig(
+                    storage_path=folder,
+                    verbose=0,
+                    callbacks=[_Forward(orders, on_report)],
+                    failure_config=tune.FailureConfig(max_failures=0),
+                ),
+            ).fit()
+
+
+def _slices(places: Sequence[int], num_workers: int) -> Iterator[Sequence[int]]:
+    """Parts of the orders: Tune keeps what it knows of every trial, so that it is given so many at a time.
+
+    Workers start anew with every part, and wait for its last pack, so that it holds many packs a worker.
+    """
+    size = max(FIT_PACKS, PACKS_A_WORKER * num_workers)
+    return (places[start : start + size] for start in range(0, len(places), size))

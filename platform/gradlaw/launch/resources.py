@@ -12,14 +12,19 @@ from typing import Any, NamedTuple
 import ray
 import yaml
 
+from gradlaw.engine.choice import WIDTH
+from gradlaw.engine.footprint import Footprint
 from gradlaw.errors import ConfigurationError
+from gradlaw.launch.base import Order
+from gradlaw.launch.room import AUTO, WORKER_BYTES
+from gradlaw.pack import Training
 
 GIB = 2**30
 _NODE_GROUP = "ray.io/node-group"
 """The label that an autoscaler gives its nodes."""
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 """Where ``ray up`` leaves the cluster's file on the head, on which jobs run."""
-_STEP_BYTES = 256 * 2**20
+STEP_BYTES = 256 * 2**20
 """Estimates are rounded up to a multiple: Ray reuses a worker only for a pack that asks for the same."""
 
 
@@ -38,6 +43,10 @@ class Bundle(NamedTuple):
         """How often a node, empty, holds it."""
         shares = [there / own for own, there in zip(self, node, strict=True) if own]
         return int(min(shares) + 1e-9) if shares else 0
+
+    def share(self, node: Bundle) -> float:
+        """The largest share of anything but memory that it takes of a node."""
+        return max(own / there for own, there in zip(self[:2], node[:2], strict=True) if own)
 
     def request(self) -> dict[str, float]:
         """As Ray takes it."""
@@ -72,11 +81,6 @@ class Cluster:
     to_come: tuple[Bundle, ...] = ()
     grows: bool = False
 
-    @property
-    def has_gpus(self) -> bool:
-        """Whether a node has a GPU, or one to come would."""
-        return any(node.gpus for node in (*self.nodes, *self.to_come))
-
     def num_workers(self, ask: Bundle) -> int:
         """Packs that the nodes there are hold at once; 1 at least."""
         return max(1, sum(ask.times(node) for node in self.nodes))
@@ -86,10 +90,35 @@ class Cluster:
         unknown = self.grows and not self.to_come
         return unknown or any(ask.fits(node) for node in (*self.nodes, *self.to_come))
 
-    def most_memory(self, ask: Bundle) -> float:
-        """Bytes of the largest node that has the CPUs and GPUs; infinite where there is none yet."""
-        rest = ask._replace(memory_bytes=0.0)
-        return max((node.memory_bytes for node in self.nodes if rest.fits(node)), default=math.inf)
+    def device(self, asked: str) -> str:
+        """The device asked for; for "auto" GPUs if there are any, or may come, else CPUs."""
+        if asked != AUTO:
+            return asked
+        return "cuda" if any(node.gpus for node in (*self.nodes, *self.to_come)) else "cpu"
+
+    def ask_for(self, order: Order) -> Bundle:
+        """What a pack asks for: a GPU only if it trains, memory as asked or as it is likely to take.
+
+        An estimate is cut to the pack's share of the smallest node that has the CPUs and GPUs, as the worker
+        cuts its batches to its share, but for what one member takes; and it never is what no node has.
+        """
+        trains = isinstance(order.pack.program, Training)
+        on_gpu = trains and order.device.startswith("cuda")
+        plain = Bundle(order.threads, order.gpu_share if on_gpu else 0.0)
+        if order.memory_bytes:
+            return plain._replace(memory_bytes=order.memory_bytes)
+        nodes = [node for node in self.nodes if plain.fits(node)]
+        if any(math.isinf(node.memory_bytes) for node in (*nodes, *self.to_come)):
+            return plain  # an autoscaler that knows nothing of memory would find no node for it
+        taken = order.footprint if trains and order.footprint else Footprint(0, 0)
+        least = WORKER_BYTES + taken.task_bytes + (0 if on_gpu else taken.member_bytes)
+        members = min(len(order.pack.members), order.width or WIDTH, order.widest or WIDTH)
+        most = least + (0 if on_gpu else taken.member_bytes) * (members - 1)
+        shares = [plain.share(node) * node.memory_bytes // STEP_BYTES * STEP_BYTES for node in nodes]
+        asked = min(rounded_up(most), max(rounded_up(least), min(shares, default=math.inf)))
+        return plain._replace(
+            memory_bytes=min(asked, max((node.memory_bytes for node in nodes), default=asked))
+        )
 
     def whole_node(self, ask: Bundle) -> Bundle:
         """The same with all CPUs of the largest node that holds it."""
@@ -124,6 +153,13 @@ def joined_resources() -> Cluster:
     )
 
 
+def own_node() -> Bundle:
+    """The node that this process runs on."""
+    own = ray.get_runtime_context().get_node_id()
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]  # ray leaves it untyped
+    return next(node_bundle(node["Resources"]) for node in nodes if node["NodeID"] == own)
+
+
 def node_bundle(resources: Mapping[str, Any]) -> Bundle:
     """Of a node's resources as Ray names them; memory that is not told does not limit."""
     memory = float(resources.get("memory", math.inf))
@@ -146,7 +182,7 @@ def rounded_up(memory_bytes: float) -> int:
     >>> rounded_up(300 * 2**20) // 2**20
     512
     """
-    return -int(-memory_bytes // _STEP_BYTES) * _STEP_BYTES
+    return -int(-memory_bytes // STEP_BYTES) * STEP_BYTES
 
 
 def _in_words(nodes: Sequence[Bundle]) -> str:

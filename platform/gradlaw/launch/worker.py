@@ -11,6 +11,7 @@ from datetime import datetime
 import torch
 
 from gradlaw import provenance
+from gradlaw.engine.memory import first_line, is_out_of_memory
 from gradlaw.engine.results import TrialResult
 from gradlaw.engine.rows import metrics_table
 from gradlaw.engine.run import run_pack
@@ -33,12 +34,14 @@ def work(order: Order) -> Iterator[Report]:
         the pack, or has committed it since the driver looked.
 
     Raises:
-        Exception: What the pack raised, unwrapped, once its trials are committed as ``error``.
+        Exception: What the pack raised, unwrapped, once its trials are committed as ``error``; but lack of
+            memory, of which nothing is committed: it is reported, for the run to split the pack.
     """
     torch.set_num_threads(order.threads)
     pack, store = order.pack, Store.open(order.store)
     leases = Leases(store.files, order.tenant.driver)
-    hold = leases.acquire(pack.pack_id, order.tenant, _CpuShare(order.threads))
+    tenant = replace(order.tenant, device=order.device)
+    hold = leases.acquire(pack.pack_id, tenant, _CpuShare(order.threads))
     if hold is None:
         yield Report(pack_id=pack.pack_id, finished=True, held=True)
         return
@@ -57,6 +60,12 @@ def _work(order: Order, store: Store) -> Iterator[Report]:
             break
         except CheckpointGoneError:  # it is another's by now, or a younger one is there
             continue
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            cause = f"{type(error).__name__}: {first_line(error)}"
+            yield Report(pack_id=pack.pack_id, finished=True, error=cause, lost=True, out_of_memory=True)
+            return
     clear_checkpoints(store.files, pack.pack_id)
     states = Counter(str(result.state) for result in results)
     steps = sum(result.steps_done for result in results)
@@ -72,7 +81,7 @@ def _work(order: Order, store: Store) -> Iterator[Report]:
 
 
 def _attempt(order: Order, store: Store) -> Generator[Report, None, tuple[TrialResult, ...]]:
-    """Runs the pack and commits it, whatever the outcome, but for a checkpoint that goes while it is read."""
+    """Runs the pack and commits it, but for lack of memory and a checkpoint that goes while it is read."""
     pack, started_at = order.pack, provenance.utc_now()
     with open_writer(store, pack) as writer:
         try:
@@ -81,6 +90,8 @@ def _attempt(order: Order, store: Store) -> Generator[Report, None, tuple[TrialR
             raise
         except Exception as error:
             writer.abandon()
+            if is_out_of_memory(error):
+                raise
             failure = f"{type(error).__name__}: {error}"
             commit_unrun(store, pack, dict.fromkeys(_ids(pack), failure), State.ERROR, order.attempts)
             raise
@@ -192,6 +203,7 @@ def _train(
             width=order.width,
             compile=order.compile,
             alike=order.alike,
+            widest=order.widest,
             checkpoints=checkpoints,
         )
         while True:

@@ -1,0 +1,53 @@
+"""Packs whose workers died for lack of memory: what is left of them runs narrower, at last trial by trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gradlaw.engine.choice import WIDTH
+from gradlaw.launch.base import Order
+from gradlaw.pack import Pack, Training
+from gradlaw.pending import alone, shares_budget
+
+
+class Starved:
+    """What one run has learned of the memory that its packs take.
+
+    The engine halves its batches itself where an allocation fails. Here the whole process is gone, and with
+    it what it knew: each death halves the width, at width 1 the trials go on one by one, and one that dies
+    alone at width 1 is out of memory. None of this is a failed attempt.
+    """
+
+    def __init__(self) -> None:
+        self._widest: dict[str, int] = {}
+        self._apart: set[str] = set()
+
+    def widest(self, pack: Pack) -> int | None:
+        """Trials that a batch of the pack may hold; None: nothing has been learned of it."""
+        return self._widest.get(pack.pack_id)
+
+    def split(self, packs: Iterable[Pack]) -> tuple[Pack, ...]:
+        """The packs, in place of those that died at width 1 their trials one by one."""
+        return tuple(part for pack in packs for part in self._parts(pack))
+
+    def _parts(self, pack: Pack) -> Iterator[Pack]:
+        if pack.pack_id not in self._apart:
+            yield pack
+            return
+        for member in pack.members:
+            single = alone(pack, member)
+            self._widest.setdefault(single.pack_id, 1)
+            yield single
+
+    def goes_on(self, order: Order) -> bool:
+        """Takes note of a death; whether there is a way on."""
+        pack = order.pack
+        trained = isinstance(pack.program, Training)
+        width = min(order.width or WIDTH, order.widest or WIDTH, len(pack.members)) if trained else 1
+        if width > 1 or (len(pack.members) == 1 and trained and order.widest is None):
+            self._widest[pack.pack_id] = max(1, width // 2)
+            return True
+        if len(pack.members) == 1 or shares_budget(pack):
+            return False
+        self._apart.add(pack.pack_id)
+        return True
