@@ -16,6 +16,7 @@ from ray._private import ray_constants
 
 from gradlaw.errors import UsageError
 from gradlaw.launch.auth import MODE, WITH_TOKEN, WITHOUT
+from gradlaw.launch.reach import connect
 
 _QUIET: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
 _STRANGER = """
@@ -53,9 +54,10 @@ def joined_cluster(address: str) -> Iterator[None]:
     """Connects to a cluster that somebody started, and leaves it at the end.
 
     Raises:
+        ClusterError: It cannot be joined from here.
         UsageError: It asks nobody for a token, though the environment does not say that it need not.
     """
-    ray.init(address=address, **_QUIET)
+    connect(address, **_QUIET)
     try:
         if os.environ.get(MODE) == WITH_TOKEN and _is_open(ray.get_runtime_context().gcs_address):
             msg = (

@@ -30,16 +30,14 @@ import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from gradlaw.launch.reach import WHERE_TOKENS_ARE
+
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Between attempts to follow again once a connection is lost; after the last one it is given up."""
 SILENCE_S = 120.0
 """A log silent for so long is asked for again: a connection may be dead without either end knowing."""
-WHERE_TOKENS_ARE = (
-    "the cluster's token has to be in RAY_AUTH_TOKEN, in the file that RAY_AUTH_TOKEN_PATH names, or in "
-    "~/.ray/auth_token; RAY_AUTH_MODE=disabled only for a cluster that runs without"
-)
 
 Show = Callable[[str], None]
 
@@ -206,8 +204,9 @@ class Jobs:
             raise ClusterError(msg) from error
         except (ConnectionError, requests.RequestException) as error:
             msg = (
-                f"{self.address}: no answer; is the cluster up, and does the address reach it? A head's port "
-                "comes here by `ray dashboard cluster.yaml` or `ssh -L 8265:127.0.0.1:8265 HEAD`"
+                f"{self.address}: no answer; is the cluster up, with ray[default] on its head, and does the "
+                "address reach it? A head's port comes here by `ray dashboard cluster.yaml` or "
+                "`ssh -L 8265:127.0.0.1:8265 HEAD`"
             )
             raise ClusterError(msg) from error
         except RuntimeError as error:
