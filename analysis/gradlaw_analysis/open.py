@@ -19,7 +19,7 @@ from gradlaw.store.leases import Leases
 from gradlaw.store.plans import PlanRecord
 from gradlaw.store.resolve import SetAside
 from gradlaw.store.store import Store
-from gradlaw.studies import Claimless, StudyFolder, find_study
+from gradlaw.studies import Claimless, StudyFolder, find_studies, find_study
 from gradlaw_analysis.catalog import Catalog
 from gradlaw_analysis.decide import is_exploratory
 from gradlaw_analysis.declared import claim_changes, claim_documents
@@ -214,14 +214,15 @@ class OpenStore:
         if plan is not None and plan not in {record.plan_id for record in catalog.plans}:
             raise UnknownNameError(plan, kind="plan", known=[record.plan_id for record in catalog.plans])
         asked = [record for record in catalog.plans if plan in (None, record.plan_id)]
+        known = find_studies()  # installed ones: a name in a store is no reason to run code of some folder
         for name in sorted({record.study for record in asked}):
-            try:
-                yield find_study(name)
-            except UnknownNameError as error:
-                if all(record.claims_digest == NO_CLAIMS for record in asked if record.study == name):
-                    yield Claimless(Path(name))
-                else:
-                    logger.warning("left out: %s; name its folder instead", error)
+            if name in known:
+                yield known[name]
+            elif all(record.claims_digest == NO_CLAIMS for record in asked if record.study == name):
+                yield Claimless(Path(name))
+            else:
+                error = UnknownNameError(name, kind="study", known=known)
+                logger.warning("left out: %s; name its folder instead", error)
 
 
 def open_store(path: str | Path = "results") -> OpenStore:
