@@ -48,7 +48,7 @@ def require_token() -> str:
     file = token_file()
     try:
         if TOKEN_PATH not in os.environ:
-            _make(file)
+            make_token(file)
         mode = stat.S_IMODE(file.stat().st_mode)
         file.read_bytes()
     except OSError as error:
@@ -57,12 +57,12 @@ def require_token() -> str:
             f"write a token there, or set {TOKEN}"
         )
         raise UsageError(msg) from error
-    if mode & 0o077 and not _is_shut(file.parent):
+    if mode & 0o077 and not is_shut(file.parent):
         return f"others can read Ray's token: {file} has mode {mode:03o}, allowed 600; run: chmod 600 {file}"
     return ""
 
 
-def _make(file: Path) -> None:
+def make_token(file: Path) -> None:
     """Writes a new token, whole and for the owner alone, unless there is one."""
     if file.exists():
         return
@@ -79,6 +79,6 @@ def _make(file: Path) -> None:
         whole.unlink()
 
 
-def _is_shut(folder: Path) -> bool:
+def is_shut(folder: Path) -> bool:
     """Whether a folder above keeps others out."""
     return any(not stat.S_IMODE(item.stat().st_mode) & 0o011 for item in (folder, *folder.parents))
