@@ -75,8 +75,14 @@ def _examine(folder: StudyFolder, claim: Claim, plan: PlanData) -> _Examined:
     except (ClaimError, UnknownNameError) as error:
         faults.append(str(error))
     controls = {control.name: _control(folder, claim, control, plan, faults) for control in claim.controls}
+    has_trials = (
+        gate is not None and gate.num_passed + gate.num_failed > 0
+    )  # else there is no data to be outside
     evidence = Evidence(
-        claim=claim, effect=effect, controls=controls, gate_seeds=gate.num_seeds if gate else None
+        claim=claim,
+        effect=effect,
+        controls=controls,
+        gate_seeds=gate.num_seeds if gate and has_trials else None,
     )
     return _Examined(evidence=evidence, gate=gate, sql=sql, faults=tuple(faults))
 

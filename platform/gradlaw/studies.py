@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gradlaw.claim import Claim
-from gradlaw.errors import UnknownNameError, UsageError
+from gradlaw.errors import ClaimError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from gradlaw.figure import Figure
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "gradlaw.studies"
 SWEEPS = (".yaml", ".yml")
 """Suffixes of a sweep's file."""
+
+_INCLUDE = re.compile(r"^[ \t]*-- include: (\S+)[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,26 @@ class StudyFolder:
     def sql(self, file: str) -> str:
         """The text of one of the study's SQL files.
 
+        A line ``-- include: other.sql`` stands for the text of that file, so that what several queries begin
+        with is written once, and whatever is done with the text (a claim's lock, a verdict) has all of it.
+
         Raises:
             UnknownNameError: There is no such file; the message lists those there are.
+            ClaimError: A file includes itself.
         """
+        return self._included(file, ())
+
+    def _included(self, file: str, within: tuple[str, ...]) -> str:
         known = [item.name for item in self.path.glob("*.sql")]
         if file not in known:
             raise UnknownNameError(file, kind=f"SQL file of study {self.name}", known=known)
-        return (self.path / file).read_text(encoding="utf-8")
+        if file in within:
+            msg = (
+                f"study {self.name}: {' includes '.join((*within, file))}; allowed: no file that holds itself"
+            )
+            raise UsageError(msg)
+        text = (self.path / file).read_text(encoding="utf-8")
+        return _INCLUDE.sub(lambda line: self._included(line[1], (*within, file)).rstrip(), text)
 
     def _optional(self, module: str, name: str) -> tuple[Any, ...]:
         if not (self.path / f"{module}.py").is_file():

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from gradlaw.claim import Control, Outcome
+from gradlaw.claim import Control, Gate, Outcome
 from gradlaw.errors import UnknownNameError
 from gradlaw.runner import run
 from gradlaw_analysis import OpenStore, open_store
@@ -117,6 +117,21 @@ def test_what_the_store_does_not_hold_is_no_data_in_plain_words(
     (verdict,) = opened.verdicts([judged], record=False)
     assert verdict.verdict is Outcome.NO_DATA
     assert verdict.reason == f"{file}: this store has no {cause}"
+
+
+def test_a_gate_without_a_trial_is_no_data_and_not_outside_of_a_regime(
+    opened: OpenStore, judged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a claim about a task that this preset does not train."""
+    import judged.claims as declared
+
+    (claim,) = (item for item in declared.CLAIMS if item.name == "noise_falls")
+    gate = Gate(statement="Nobody draws it.", sql="nobody.sql")
+    monkeypatch.setattr(declared, "CLAIMS", (replace(claim, gate=gate),))
+    (verdict,) = opened.verdicts([judged], record=False)
+    assert verdict.verdict is Outcome.NO_DATA
+    assert verdict.gate is not None
+    assert (verdict.gate.num_passed, verdict.gate.num_failed, verdict.gate.num_seeds) == (0, 0, 0)
 
 
 def test_rows_are_not_passed_off_as_seeds(
