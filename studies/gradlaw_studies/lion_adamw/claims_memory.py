@@ -6,6 +6,10 @@ digits and -1 on modular addition, sds over seeds 0.1 to 1: a slope must be belo
 more than 0.4 refutes. That the effect is none for Lion means a slope within 0.3 of zero on the x that AdamW
 would have. Twins at exploratory settings differed by 0.7% in the one-norm, and the corrected one from AdamW
 by 0.3%: it must be within 0.5%.
+
+The claims named crossover were rewritten after data: as means over the seeds whose slope changes its sign
+they left the others out, twelve of sixteen in the demo, and came out as inconclusive. Now every seed counts,
+with no margin beside "most seeds".
 """
 
 from __future__ import annotations
@@ -13,9 +17,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from gradlaw.claim import Claim, Control, Gate, Mean, PairedDifference, Scalar, Slope, Trend
+from gradlaw.claim import Claim, Control, Gate, PairedDifference, Proportion, Scalar, Slope, Trend
 from gradlaw_studies.lion_adamw.law import LARGEST, MEMORIES, RISING
-from gradlaw_studies.lion_adamw.settings import BATCHES, SETTINGS, Setting
+from gradlaw_studies.lion_adamw.settings import BATCH_BETAS, BATCHES, SETTINGS, Setting
 from gradlaw_studies.lion_adamw.settings import SOURCE as PAPER
 
 Expected = Literal["supported", "refuted"]
@@ -32,8 +36,9 @@ EQUAL = PairedDifference(arms=("memory", "corrected"), margin=0.005, sd=0.004)
 RAISED = PairedDifference(arms=("memory", "memoryless"), margin=0.005, direction="greater", sd=0.005)
 REWARDED = PairedDifference(arms=("rewarded", "penalized"), margin=0.03, direction="greater", sd=0.03)
 LOWER = PairedDifference(arms=("rewarded", "penalized"), margin=0.005, direction="less", sd=0.005)
-NEAR = Mean(target=0.0, margin=1.3863, sd=1.0)
-"""Within a factor of 4 of B_simple: ln 4."""
+NEAR = Proportion(target=0.5, margin=0.0, direction="greater")
+FACTOR = 4.0
+"""What counts as near B_simple, either way."""
 
 
 def memory_claims(setting: Setting) -> tuple[Claim, ...]:
@@ -93,7 +98,7 @@ def _controls(setting: Setting, test: Slope, *, found: str, refuted: str) -> tup
 
 def _regressions(setting: Setting) -> tuple[Claim, ...]:
     """The one-norm and the accuracy against the coefficient, and the trend in beta2."""
-    task, low = setting.task, f"{setting.beta1:g}".lstrip("0")
+    task = setting.task
     one_norm = Claim(
         name=f"one_norm_{task}",
         statement="At matched loss, beta2 >= beta1, the gradient's log one-norm falls in the coefficient.",
@@ -113,29 +118,7 @@ def _regressions(setting: Setting) -> tuple[Claim, ...]:
             statement="Likewise with beta2 <= beta1, where the memory should regularise.",
             gate=_gate(setting, "below"),
         ),
-        Claim(
-            name=f"trend_{task}",
-            statement=(
-                f"At beta1 = {low} the gradient's one-norm at matched loss rises with beta2 from {low} on."
-            ),
-            source=SOURCE,
-            sql="memory_trend.sql",
-            parameters={**_trend(setting), "source": "measured"},
-            test=LEVELS,
-            family=f"memory_{task}",
-            gate=_gate(setting, "above"),
-            controls=tuple(
-                Control(
-                    name=source,
-                    statement=f"Values that are {source} in beta2 come out as such.",
-                    sql="memory_trend.sql",
-                    parameters={**_trend(setting), "source": source},
-                    test=LEVELS,
-                    expect="supported" if source == "rising" else "refuted",
-                )
-                for source in ("rising", "falling")
-            ),
-        ),
+        _trend(setting),
         Claim(
             name=f"lion_none_{task}",
             statement="Under Lion the log one-norm has no slope on what AdamW's coefficient would be.",
@@ -158,36 +141,88 @@ def _regressions(setting: Setting) -> tuple[Claim, ...]:
     )
 
 
-def _trend(setting: Setting) -> dict[str, Scalar]:
-    return {"task": setting.task, "threshold": setting.decisive, "beta1": setting.beta1}
+def _trend(setting: Setting) -> Claim:
+    """The one-norm over the levels of beta2 at one beta1."""
+    low = f"{setting.beta1:g}".lstrip("0")
+    asked: dict[str, Scalar] = {"task": setting.task, "threshold": setting.decisive, "beta1": setting.beta1}
+    return Claim(
+        name=f"trend_{setting.task}",
+        statement=f"At beta1 = {low} the gradient's one-norm at matched loss rises with beta2 from {low} on.",
+        source=SOURCE,
+        sql="memory_trend.sql",
+        parameters={**asked, "source": "measured"},
+        test=LEVELS,
+        family=f"memory_{setting.task}",
+        gate=_gate(setting, "above"),
+        controls=tuple(
+            Control(
+                name=source,
+                statement=f"Values that are {source} in beta2 come out as such.",
+                sql="memory_trend.sql",
+                parameters={**asked, "source": source},
+                test=LEVELS,
+                expect="supported" if source == "rising" else "refuted",
+            )
+            for source in ("rising", "falling")
+        ),
+    )
 
 
 def _noise(setting: Setting) -> tuple[Claim, ...]:
     """What mini-batches do to the slope."""
     smallest = min(BATCHES)
-    sample = {"beta1": 0.9, "lr": setting.lr, "num_train": setting.num_train}
     early: dict[str, Scalar] = {"threshold": setting.early, "batch_size": smallest}
     gate = _gate(setting, "above", **early, largest=LARGEST, memories=MEMORIES, rising=1.0)
-    return (
-        Claim(
-            name=f"reversal_{setting.task}",
-            statement=f"At batch size {smallest} the log one-norm rises in the coefficient: reversed.",
-            source=NOISE_SOURCE,
-            sql="memory_slope.sql",
-            parameters=_sample(setting, **early),
-            test=RISING_SLOPE,
-            family=f"noise_{setting.task}",
-            gate=gate,
-            controls=_controls(setting, RISING_SLOPE, found="reversed", refuted="formula"),
+    reversal = Claim(
+        name=f"reversal_{setting.task}",
+        statement=f"At batch size {smallest} the log one-norm rises in the coefficient: reversed.",
+        source=NOISE_SOURCE,
+        sql="memory_slope.sql",
+        parameters=_sample(setting, **early),
+        test=RISING_SLOPE,
+        family=f"noise_{setting.task}",
+        gate=gate,
+        controls=_controls(setting, RISING_SLOPE, found="reversed", refuted="formula"),
+    )
+    return reversal, _crossover(setting)
+
+
+def _crossover(setting: Setting) -> Claim:
+    """Where between the batch sizes the slope changes its sign, seed by seed."""
+    asked: dict[str, Scalar] = {"task": setting.task, "threshold": setting.early}
+    asked |= {"beta1": BATCH_BETAS[0][0], "lr": setting.lr}
+    sample = {**asked, "num_train": setting.num_train, "factor": FACTOR}
+    planted: tuple[tuple[str, str, Expected], ...] = (
+        ("near", "Slopes that change their sign at B_simple must be found near it.", "supported"),
+        ("far", "Slopes that change it at eight times B_simple must not be.", "refuted"),
+    )
+    return Claim(
+        name=f"crossover_{setting.task}",
+        statement="In most seeds the slope changes its sign at a batch size within a factor 4 of B_simple.",
+        source=NOISE_SOURCE,
+        sql="memory_crossover.sql",
+        parameters={**sample, "source": "measured"},
+        test=NEAR,
+        family=f"noise_{setting.task}",
+        gate=Gate(
+            statement=(
+                f"{setting.task} crossed, at every batch size, beta2 at beta1 or above, lr |c_n(beta1) - "
+                "c_n(beta2)| within its limit, after enough memories of beta1; the training loss of the full "
+                "batch rising at few steps."
+            ),
+            sql="memory_crossover_gate.sql",
+            parameters={**asked, "largest": LARGEST, "memories": MEMORIES, "rising": RISING},
         ),
-        Claim(
-            name=f"crossover_{setting.task}",
-            statement="The slope changes its sign at a batch size within a factor of 4 of B_simple.",
-            source=NOISE_SOURCE,
-            sql="memory_crossover.sql",
-            parameters={"task": setting.task, "threshold": setting.early, **sample},
-            test=NEAR,
-            family=f"noise_{setting.task}",
+        controls=tuple(
+            Control(
+                name=f"crosses_{source}",
+                statement=statement,
+                sql="memory_crossover.sql",
+                parameters={**sample, "source": source},
+                test=NEAR,
+                expect=expect,
+            )
+            for source, statement, expect in planted
         ),
     )
 

@@ -1,22 +1,13 @@
 -- One row: one task, threshold and batch size (0: all rows) of AdamW at beta1 = .9, beta2 from .9 on: the mean over
 -- seeds of the slope of the log one-norm in lr (c_n(beta1) - c_n(beta2)), its standard error (missing of one seed), and B_simple, the ratio
 -- of the means of tr Sigma and |G|^2 over the rows from half the crossing's step to 3/2 of it (none where not measured).
-WITH crossed AS (
-    SELECT
-        t.trial_id,
-        split_part(t.task, '@', 1) AS task,
-        t.seed,
-        t.batch_size,
-        m.threshold,
-        m.step,
-        ln(m.grad_l1) AS y,
-        t.lr * (
-            t.beta1 / (1 - t.beta1) - m.step * pow(t.beta1, m.step) / (1 - pow(t.beta1, m.step))
-            - t.beta2 / (1 - t.beta2) + m.step * pow(t.beta2, m.step) / (1 - pow(t.beta2, m.step))
-        ) AS x
-    FROM trials AS t
-    JOIN matched_loss AS m USING (trial_id)
-    WHERE t.rule LIKE 'adamw@%' AND t.beta1 = 0.9 AND t.beta2 BETWEEN 0.9 AND 0.999 AND m.step > 0
+WITH crossings AS (
+-- include: memory_crossings.sql
+),
+crossed AS (
+    SELECT *, ln(grad_l1) AS y
+    FROM crossings
+    WHERE rule = 'adamw' AND beta1 = 0.9 AND beta2 BETWEEN 0.9 AND 0.999
 ),
 slopes AS (
     SELECT task, threshold, batch_size, seed, regr_slope(y, x) AS slope

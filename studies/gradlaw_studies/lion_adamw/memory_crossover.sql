@@ -1,56 +1,81 @@
--- One row: one seed whose slope of the log one-norm in x (as in memory_slope.sql) changes its sign from above zero to
--- below it between two neighbouring batch sizes. value: ln(B / B_simple), B the size at which the slope, linear in
--- ln B between the two, is zero; B_simple = tr Sigma / |G|^2 of the seed, both averaged over its mini-batch trials'
--- rows from half the crossing's step to 3/2 of it. The full set (batch_size 0) counts as $num_train.
-WITH crossed AS (
-    SELECT
-        t.trial_id,
-        t.seed,
-        CASE WHEN t.batch_size = 0 THEN $num_train ELSE t.batch_size END AS size,
-        t.batch_size > 0 AS is_batch,
-        m.step,
-        ln(m.grad_l1) AS y,
-        t.lr * (
-            t.beta1 / (1 - t.beta1) - m.step * pow(t.beta1, m.step) / (1 - pow(t.beta1, m.step))
-            - t.beta2 / (1 - t.beta2) + m.step * pow(t.beta2, m.step) / (1 - pow(t.beta2, m.step))
-        ) AS x
-    FROM trials AS t
-    JOIN matched_loss AS m USING (trial_id)
+-- One row: one seed; successes: 1 if the slope of the log one-norm in x (as in memory_slope.sql) changes its sign from
+-- above zero to below it at a batch size within a factor $factor of B_simple, else 0. That size is where the slope,
+-- linear in ln B between two neighbouring sizes, is zero. Where no two sizes have it between them it is censored: below
+-- the smallest, or above the largest if the slope is above zero there; a seed is left out if by that it may be near
+-- B_simple or not. B_simple = tr Sigma / |G|^2 of the seed, both averaged over its mini-batch trials' rows from half the
+-- crossing's step to 3/2 of it; a seed without is left out. The full set (batch_size 0) counts as $num_train.
+-- $source: 'measured', or a check of the instrument: slopes ln(B_simple / B), which change sign at B_simple ('near'), or
+-- at eight times that ('far').
+WITH crossings AS (
+-- include: memory_crossings.sql
+),
+crossed AS (
+    SELECT *, CASE WHEN batch_size = 0 THEN $num_train ELSE batch_size END AS size
+    FROM crossings
     WHERE
-        t.task LIKE $task || '@%'
-        AND t.rule LIKE 'adamw@%'
-        AND t.beta1 = $beta1
-        AND t.beta2 >= t.beta1
-        AND t.lr = $lr
-        AND m.threshold = $threshold
-        AND m.step > 0
+        task = $task
+        AND rule = 'adamw'
+        AND beta1 = $beta1
+        AND beta2 >= beta1
+        AND lr = $lr
+        AND threshold = $threshold
 ),
-slopes AS (
-    SELECT seed, size, regr_slope(y, x) AS slope FROM crossed GROUP BY seed, size
-),
-neighbours AS (
-    SELECT
-        seed,
-        size,
-        slope,
-        lead(size) OVER (PARTITION BY seed ORDER BY size) AS next_size,
-        lead(slope) OVER (PARTITION BY seed ORDER BY size) AS next_slope
-    FROM slopes
-),
-crossover AS (
-    SELECT seed, min(ln(size) + ln(next_size / size) * slope / (slope - next_slope)) AS log_size
-    FROM neighbours
-    WHERE slope > 0 AND next_slope <= 0
-    GROUP BY seed
-),
-scale AS (
+scales AS (
     SELECT c.seed, sum(r.noise_trace) / sum(r.noise_grad_squared) AS simple
     FROM crossed AS c
     JOIN metrics AS r ON r.trial_id = c.trial_id AND r.step BETWEEN c.step / 2 AND 3 * c.step / 2
-    WHERE c.is_batch
+    WHERE c.batch_size > 0
     GROUP BY c.seed
+    HAVING simple > 0
+),
+measured AS (
+    SELECT seed, size, regr_slope(ln(grad_l1), x) AS slope FROM crossed GROUP BY seed, size
+),
+slopes AS (
+    SELECT
+        m.seed,
+        m.size,
+        ln(s.simple) AS log_simple,
+        CASE $source
+            WHEN 'measured' THEN m.slope
+            WHEN 'near' THEN ln(s.simple / m.size)
+            WHEN 'far' THEN ln(8 * s.simple / m.size)
+        END AS slope
+    FROM measured AS m
+    JOIN scales AS s USING (seed)
+    WHERE isfinite(m.slope)
+),
+neighbours AS (
+    SELECT
+        *,
+        lead(size) OVER ascending AS next_size,
+        lead(slope) OVER ascending AS next_slope
+    FROM slopes
+    WINDOW ascending AS (PARTITION BY seed ORDER BY size)
+),
+bounds AS (
+    SELECT
+        seed,
+        any_value(log_simple) AS log_simple,
+        min(ln(size) + ln(next_size / size) * slope / (slope - next_slope))
+            FILTER (slope > 0 AND next_slope <= 0) AS changed,
+        arg_max(slope, size) > 0 AS is_above,
+        ln(min(size)) AS smallest,
+        ln(max(size)) AS largest
+    FROM neighbours
+    GROUP BY seed
+    HAVING count(*) > 1
+),
+ends AS (
+    SELECT
+        seed,
+        coalesce(changed, if(is_above, largest, '-inf'::DOUBLE)) - log_simple AS low,
+        coalesce(changed, if(is_above, 'inf'::DOUBLE, smallest)) - log_simple AS high
+    FROM bounds
 )
-SELECT o.seed, o.log_size - ln(s.simple) AS value
-FROM crossover AS o
-JOIN scale AS s USING (seed)
-WHERE s.simple > 0
+SELECT
+    seed,
+    (low >= -ln($factor) AND high <= ln($factor))::INT AS successes,
+    1 AS total
+FROM ends
+WHERE (low >= -ln($factor) AND high <= ln($factor)) OR high < -ln($factor) OR low > ln($factor)

@@ -1,23 +1,8 @@
--- One row: one trial at the threshold. x: lr (c_n(beta1) - c_n(beta2)) with n the steps done, which are the gradients
--- seen (see law.py); y: the log of the gradient's one-norm, or another quantity. A slope for each lr (series).
+-- One row: one trial at the threshold. x: as in memory_crossings.sql; y: the log of the gradient's one-norm, or
+-- another quantity. A slope for each lr (series).
 -- $source: 'measured', or a plumbing check that puts -x ('formula'), x ('reversed') or 0 ('none') for y.
-WITH crossed AS (
-    SELECT
-        t.seed,
-        t.lr,
-        m.*,
-        t.lr * (
-            t.beta1 / (1 - t.beta1) - m.step * pow(t.beta1, m.step) / (1 - pow(t.beta1, m.step))
-            - t.beta2 / (1 - t.beta2) + m.step * pow(t.beta2, m.step) / (1 - pow(t.beta2, m.step))
-        ) AS x
-    FROM trials AS t
-    JOIN matched_loss AS m USING (trial_id)
-    WHERE
-        t.task LIKE $task || '@%'
-        AND t.rule LIKE $rule || '@%'
-        AND t.batch_size = $batch_size
-        AND m.threshold = $threshold
-        AND m.step > 0
+WITH crossings AS (
+-- include: memory_crossings.sql
 )
 SELECT
     seed,
@@ -34,4 +19,5 @@ SELECT
                 WHEN 'test_accuracy' THEN test_accuracy
             END
     END AS y
-FROM crossed
+FROM crossings
+WHERE task = $task AND rule = $rule AND batch_size = $batch_size AND threshold = $threshold

@@ -12,12 +12,13 @@ import pytest
 from matplotlib.figure import Figure as Canvas
 
 import gradlaw_studies.lion_adamw
+from gradlaw.studies import StudyFolder
 from gradlaw_analysis.sample_sql import bind
 from gradlaw_studies.lion_adamw.claims_memory import MEMORY_CLAIMS
 from gradlaw_studies.lion_adamw.draw_memory import MEMORY_FIGURES, half_widths
 from gradlaw_studies.lion_adamw.law import mean_age
 
-FOLDER = Path(gradlaw_studies.lion_adamw.__file__).parent
+FOLDER = StudyFolder(Path(gradlaw_studies.lion_adamw.__file__).parent, "gradlaw_studies.lion_adamw")
 LR, LEVEL = 1e-3, 0.5
 SAMPLE = {"task": "digits_mlp", "threshold": LEVEL, "rule": "adamw", "batch_size": 0}
 LIMITS = {"largest": 0.3, "memories": 3.0, "rising": 0.2, "side": "above"}
@@ -100,7 +101,7 @@ def tables(tmp_path_factory):
 
 
 def ask(tables, file, **parameters):
-    return tables.execute(bind((FOLDER / file).read_text(), parameters, file)).df()
+    return tables.execute(bind(FOLDER.sql(file), parameters, file)).df()
 
 
 def slopes(tables, **changed):
@@ -139,17 +140,17 @@ def gate(tables, **changed):
 
 def test_the_gate_names_each_way_to_be_outside(tables):
     passed = gate(tables)
-    own = ("a0", "a1", "a2", "a3", "a4", "a5", "b0", "b1", "r", "d", "z")
-    assert [name for name in own if passed[name]] == ["a0", "a1", "a2", "b0", "b1"]
-    assert passed["o"], "another task is no part of the sample"
-    assert passed["l"], "nor another rule"
-    assert passed["m1/16/0.99"], "nor another batch size"
+    assert [name for name in passed if passed[name]] == ["a0", "a1", "a2", "b0", "b1"]
+    inside = {"a0", "a1", "a2", "a4", "a5", "b0", "b1", "r", "d", "z"}
+    never = {name for name in passed if name.startswith("m") and "/0/" in name}
+    assert set(passed) == inside | never, "of another task, rule, side or batch size there is no row"
+    assert len(never) == 4
 
 
 @pytest.mark.parametrize(
     ("changed", "moved"),
     [
-        ({"side": "below"}, {"a1": False, "a2": False, "b1": False, "a3": True}),
+        ({"side": "below"}, {"a1": None, "a2": None, "b1": None, "a3": True}),
         ({"side": "either"}, {"a3": True}),
         ({"largest": 0.1}, {"a2": False}),
         ({"memories": 1.9}, {"a5": True}),
@@ -158,7 +159,9 @@ def test_the_gate_names_each_way_to_be_outside(tables):
 )
 def test_each_limit_of_the_gate_moves_its_own_trials(tables, changed, moved):
     before, after = gate(tables), gate(tables, **changed)
-    assert {name: after[name] for name in after if after[name] != before[name]} == moved
+    assert {
+        name: after.get(name) for name in before | after if bool(after.get(name)) != bool(before.get(name))
+    } == moved
 
 
 def test_the_trend_reads_one_beta1_from_there_on(tables):
@@ -192,12 +195,69 @@ def test_arms_are_named_by_what_they_were_run_with(tables):
     assert arms("rewarded", "penalized", source="planted") == {"rewarded": 0.3, "penalized": 0.0}
 
 
+CROSSOVER = {"task": "digits_mlp", "threshold": 1.0, "beta1": 0.9, "lr": LR, "num_train": 1024, "factor": 4.0}
+
+
+def crossover(tables, **changed):
+    rows = ask(tables, "memory_crossover.sql", **{**CROSSOVER, "source": "measured", **changed})
+    assert set(rows["total"]) <= {1}
+    return dict(zip(rows["seed"], rows["successes"], strict=True))
+
+
 def test_the_crossover_is_where_the_slope_is_zero_in_the_log_of_the_batch_size(tables):
     """Slopes 2 at 16 and -2 at 1024: zero half-way, at 128. B_simple is 32 of seed 1; seed 2 has none."""
-    asked = {"task": "digits_mlp", "threshold": 1.0, "beta1": 0.9, "lr": LR, "num_train": 1024}
-    rows = ask(tables, "memory_crossover.sql", **asked)
-    assert list(rows["seed"]) == [1]
-    assert rows["value"].iloc[0] == pytest.approx(math.log(128 / 32), abs=1e-6)
+    assert crossover(tables, factor=4.001) == {1: 1}
+    assert crossover(tables, factor=3.999) == {1: 0}
+
+
+def test_planted_crossovers_are_near_or_far_by_their_making(tables):
+    assert crossover(tables, source="near", factor=1.001) == {1: 1}
+    assert crossover(tables, source="far", factor=7.999) == {1: 0}
+    assert crossover(tables, source="far", factor=8.001) == {1: 1}
+
+
+@pytest.mark.parametrize(
+    ("slopes", "simple", "expected"),
+    [
+        ((2.0, 1.0, -1.0), 200.0, 1),  # zero at the root of 64 * 256 = 128
+        ((2.0, 1.0, -1.0), 1000.0, 0),
+        ((2.0, -1.0, 1.0), 40.0, 1),  # the first change counts: at 40.3
+        ((-1.0, -2.0, -3.0), 65.0, 0),  # below 16, which is more than a factor 4 away
+        ((-1.0, -2.0, -3.0), 63.0, None),  # below 16: within a factor 4 or not
+        ((3.0, 2.0, 1.0), 63.0, 0),  # above 256
+        ((3.0, 2.0, 1.0), 65.0, None),
+        ((-1.0, 1.0, 2.0), 63.0, 0),  # it changes the other way, and may change back above 256
+        ((-1.0, 1.0, -1.0), 128.0, 1),
+        ((2.0, None, -1.0), 65.0, 1),  # at 2/3 of the way from ln 16 to ln 256: 102
+    ],
+)
+def test_seeds_without_a_change_of_sign_are_censored(slopes, simple, expected):
+    """Batches of 16, 64 and 256; ``None``: one beta2 alone crossed there, so that there is no slope."""
+    trials, matched, metrics = [], [], []
+    for size, slope in zip((16, 64, 256), slopes, strict=True):
+        for beta2 in (0.9, 0.99)[: 1 if slope is None else 2]:
+            name, x = f"{size}/{beta2}", LR * (mean_age(0.9, 300) - mean_age(beta2, 300))
+            trials.append(trial(name, 5, beta2=beta2, batch_size=size))
+            matched.append(crossing(name, 300, math.exp((slope or 0.0) * x), threshold=1.0))
+            metrics.append({"trial_id": name, "step": 300, "noise_trace": simple, "noise_grad_squared": 1.0})
+    connection = duckdb.connect()
+    for name, rows in (("trials", trials), ("matched_loss", matched), ("metrics", metrics)):
+        connection.register(name, pd.DataFrame(rows))
+    assert crossover(connection) == ({} if expected is None else {5: expected})
+
+
+def test_the_crossover_s_gate_has_every_batch_size_and_lets_batches_rise(tables):
+    asked = {name: CROSSOVER[name] for name in ("task", "threshold", "beta1", "lr")}
+    limits = {name: LIMITS[name] for name in ("largest", "memories", "rising")}
+    rows = ask(tables, "memory_crossover_gate.sql", **asked, **limits).set_index("trial_id")["passed"]
+    batched = [name for name in rows.index if name.startswith("m")]
+    assert len(batched) == 8
+    assert rows[batched].all()
+    assert not rows.drop(index=batched).any(), "the others cross another threshold"
+    assert "a3" not in rows.index
+    assert "l" not in rows.index
+    one = ask(tables, "memory_crossover_gate.sql", **asked, **{**limits, "rising": -1.0})
+    assert set(one.loc[one["passed"], "trial_id"]) == {name for name in batched if "/16/" in name}
 
 
 FIGURES = {figure.name: figure for figure in MEMORY_FIGURES}
@@ -267,6 +327,7 @@ def test_every_query_is_used_and_begins_with_its_grain():
     used = {claim.sql for claim in MEMORY_CLAIMS} | {figure.sql for figure in MEMORY_FIGURES}
     used |= {control.sql for claim in MEMORY_CLAIMS for control in claim.controls}
     used |= {claim.gate.sql for claim in MEMORY_CLAIMS if claim.gate}
-    files = {path.name: path.read_text() for path in FOLDER.glob("*memory*.sql")}
+    files = {path.name: path.read_text() for path in FOLDER.path.glob("*memory*.sql")}
+    used |= {name for name in files if any(f"-- include: {name}\n" in text for text in files.values())}
     assert used == set(files)
     assert all(text.startswith("-- One row:") for text in files.values())
