@@ -90,7 +90,7 @@ class StudyFolder:
             msg = (
                 f"study {self.name}: {' includes '.join((*within, file))}; allowed: no file that holds itself"
             )
-            raise UsageError(msg)
+            raise ClaimError(msg)
         text = (self.path / file).read_text(encoding="utf-8")
         return _INCLUDE.sub(lambda line: self._included(line[1], (*within, file)).rstrip(), text)
 
