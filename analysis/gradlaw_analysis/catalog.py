@@ -26,10 +26,11 @@ from gradlaw.errors import StoreError
 from gradlaw.store import paths
 from gradlaw.store.files import UnreachableError
 from gradlaw.store.plans import PLAN_SCHEMA, PlanRecord, plan_files, read_plans
-from gradlaw.store.resolve import Resolved, SetAside
+from gradlaw.store.resolve import Resolved, SetAside, Unit
 from gradlaw.store.schema import KEYS, arrow_schema
 from gradlaw.store.store import Document, Store
 from gradlaw.store.trials import TRIAL_COLUMNS
+from gradlaw.store.winners import Needed, winners
 from gradlaw.table import Column
 from gradlaw.trial import SETTLED
 from gradlaw_analysis.sql.request import ViewSource
@@ -62,11 +63,16 @@ _DOCUMENT_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class _Cut:
-    """What cuts views down: relations, and the clauses for committed and for live rows."""
+    """What cuts views down: relations, the clauses for committed and for live rows, and the units to read."""
 
+    units: Sequence[Unit]
     sources: Sequence[ViewSource] = ()
     rows: str = ""
     live: str = ""
+
+    def keys(self, table: str) -> list[str]:
+        """Keys of a table's files."""
+        return [file.key for unit in self.units for file in unit.files if file.table == table]
 
 
 class Catalog:
@@ -128,7 +134,7 @@ class Catalog:
         found = [*cut.sources]
         for name, schema in self.tables.items():
             live = name == LIVE
-            files = self._locations(self.resolved.live if live else self.resolved.keys(name))
+            files = self._locations(self.resolved.live if live else cut.keys(name))
             clause = f"{cut.live} {_LIVE_CLAUSE}" if live else cut.rows
             sql = f"SELECT * FROM _files_{name} {clause}"  # noqa: S608 - checked names
             found.append(ViewSource(name=f"_files_{name}", files=files, schema=schema))
@@ -166,27 +172,29 @@ class Catalog:
     def _cut(self, plan_id: str | None, trial_ids: Collection[str] | None) -> _Cut:
         using = f"USING ({', '.join(_JOIN)})"
         if plan_id is None and trial_ids is None:
-            losers = self.resolved.losers().select(_JOIN)
+            losers, units = self.resolved.losers().select(_JOIN), self.resolved.units
             if not losers.num_rows:
-                return _Cut()
-            return _Cut([ViewSource(name="_losers", table=losers)], rows=f"ANTI JOIN _losers {using}")
-        needed: dict[str, Collection[str]] = {}
+                return _Cut(units)
+            return _Cut(units, [ViewSource(name="_losers", table=losers)], rows=f"ANTI JOIN _losers {using}")
+        needed: Needed = {}
+        ids = pa.array(trial_ids or (), pa.string())
         if plan_id is not None:
             _, rows = self.store.plan(plan_id)
-            asked = zip(rows["trial_id"].to_pylist(), rows["probes"].to_pylist(), strict=True)
-            needed = {trial_id: json.loads(probes) for trial_id, probes in asked}
-        ids = set(needed) if plan_id is not None else set(trial_ids or ())
-        if trial_ids is not None:
-            ids.intersection_update(trial_ids)
-        asked_for = pa.table({"trial_id": pa.array(sorted(ids), pa.string())})
-        kept = self.resolved.winners(needed)
-        kept = kept.filter(pc.is_in(kept["trial_id"], value_set=asked_for["trial_id"]))
+            planned = pc.unique(rows["trial_id"])
+            ids = planned if trial_ids is None else planned.filter(pc.is_in(planned, value_set=ids))
+            needed = _needed(rows, self.resolved.index["trial_id"])
+        index = self.resolved.index
+        keeps = winners(index, needed) & pc.is_in(index["trial_id"], value_set=ids).to_numpy()
+        kept, units = index.filter(pa.array(keeps)), self.resolved.holding(keeps)
+        whole = kept.num_rows == sum(unit.index.num_rows for unit in units)
         return _Cut(
+            units,
             [
-                ViewSource(name="_asked", table=asked_for),
+                ViewSource(name="_asked", table=pa.table({"trial_id": ids})),
                 ViewSource(name="_kept", table=kept.select(_JOIN)),
             ],
-            rows=f"SEMI JOIN _kept {using}",
+            # Most often all that is read is kept, and a join of every row takes longer than all else.
+            rows="" if whole else f"SEMI JOIN _kept {using}",
             live="SEMI JOIN _asked USING (trial_id)",
         )
 
@@ -229,6 +237,20 @@ class Catalog:
                 row = {"study": study, "number": document["number"], "kind": document.get("kind")}
                 rows.append({**row, "document": json.dumps(document, sort_keys=True)})
         return pa.Table.from_pylist(rows, _DOCUMENT_SCHEMA)
+
+
+def _needed(planned: pa.Table, ids: pa.ChunkedArray) -> Needed:
+    """What a plan needs measured of the trials that several commits hold: of others there is no choice.
+
+    Args:
+        planned: Rows of the plan.
+        ids: Of every committed row of ``trials``.
+    """
+    counts = pc.value_counts(ids)
+    rivals = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    rows = planned.filter(pc.is_in(planned["trial_id"], value_set=rivals))
+    asked = zip(rows["trial_id"].to_pylist(), rows["probes"].to_pylist(), strict=True)
+    return {trial_id: json.loads(probes) for trial_id, probes in asked}
 
 
 def _metric_columns(columns: Iterable[Column]) -> list[Column]:

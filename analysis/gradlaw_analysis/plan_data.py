@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no types
@@ -30,10 +30,10 @@ _NOT_HELD = re.compile(
 )
 
 _TRIALS = """
--- one row a planned trial, however often the plan asks for it; state NULL: there is no row of it; asked: the
--- most probes it is asked for with; tuning: whether it is there to choose by, on a seed that no claim is
+-- one row a planned trial, however often the plan asks for it; state $missing: there is no row of it; asked:
+-- the most probes it is asked for with; tuning: whether it is there to choose by, on a seed that no claim is
 -- decided on
-SELECT p.trial_id, p.seed, p.asked, p.tuning, t.state, t.probes AS held
+SELECT p.trial_id, p.seed, p.asked, p.tuning, coalesce(t.state, $missing) AS state, t.probes AS held
 FROM (
     SELECT trial_id, any_value(seed) AS seed, arg_max(probes, length(probes)) AS asked,
         bool_and(coalesce(role = 'tuning', FALSE)) AS tuning
@@ -69,14 +69,11 @@ class PlanData:
     ) -> None:
         self._connection, self._views, self._resolved = connection, tuple(views), resolved
         self.record = record
-        rows = connection.execute(_TRIALS, {"plan_id": record.plan_id}).df()
-        rows["state"] = rows["state"].astype(object).where(rows["state"].notna(), MISSING)
-        ended = [
-            _ended(state, asked, held)
-            for state, asked, held in zip(rows["state"], rows["asked"], rows["held"], strict=True)
-        ]
+        rows = connection.execute(_TRIALS, {"plan_id": record.plan_id, "missing": MISSING}).df()
+        kinds = rows.groupby(["state", "asked", "held"], dropna=False, sort=False)  # few, of many trials
+        ended = [_ended(str(state), str(asked), held) for (state, asked, held), _ in kinds]
         columns = ["trial_id", "seed", "tuning", "state"]
-        self.trials = rows[columns].assign(ended=pd.array(ended, dtype="bool"))
+        self.trials = rows[columns].assign(ended=np.array(ended, dtype=np.bool_)[kinds.ngroup()])
 
     @property
     def num_planned(self) -> int:
@@ -109,7 +106,8 @@ class PlanData:
     @cached_property
     def states(self) -> Mapping[str, int]:
         """Number of the plan's trials by state."""
-        return dict(sorted(Counter(self.trials["state"]).items()))
+        counts = self.trials["state"].value_counts().sort_index()
+        return {str(state): int(count) for state, count in counts.items()}
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
@@ -164,11 +162,7 @@ class PlanData:
     @cached_property
     def _units(self) -> tuple[Unit, ...]:
         ids = pa.array(self.trials["trial_id"].tolist(), pa.string())
-        return tuple(
-            unit
-            for unit in self._resolved.units
-            if pc.any(pc.is_in(unit.index["trial_id"], value_set=ids)).as_py()
-        )
+        return self._resolved.holding(pc.is_in(self._resolved.index["trial_id"], value_set=ids).to_numpy())
 
 
 def _cause(error: duckdb.Error) -> str:

@@ -27,9 +27,14 @@ than all else (grouping 100 million rows by trial: four times as long)."""
 def register(connection: duckdb.DuckDBPyConnection, views: Sequence[ViewSource]) -> None:
     """Makes every source a relation of ``connection``, in order.
 
+    DuckDB does not know how many rows Arrow has, takes it for one, and would build the hash table of a join
+    from the hundred million rows of ``metrics`` rather than from the thousand of ``trials``. So joins stay as
+    they are written, with the right side in the hash table.
+
     Raises:
         QueryError: If a file cannot be read or a view's SQL fails; the message names the view.
     """
+    connection.execute("SET disabled_optimizers = 'build_side_probe_side'")
     for view in views:
         try:
             if view.sql is not None:

@@ -16,7 +16,9 @@ from functools import cached_property
 from io import BufferedReader
 from typing import Any
 
+import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
+from numpy.typing import NDArray
 
 from gradlaw.errors import StoreError
 from gradlaw.store import paths
@@ -88,6 +90,12 @@ class Resolved:
     def losers(self, needed: Needed | None = None) -> pa.Table:
         """The other rows of ``index``: few, as a rule none."""
         return self.index.filter(pa.array(~winners(self.index, needed)))
+
+    def holding(self, rows: NDArray[np.bool_]) -> tuple[Unit, ...]:
+        """The units with any of some rows of ``index``, shape [rows of index]."""
+        ends = np.cumsum([0, *(unit.index.num_rows for unit in self.units)])
+        before = np.concatenate([[0], np.cumsum(rows)])[ends]
+        return tuple(unit for unit, num in zip(self.units, np.diff(before), strict=True) if num)
 
 
 class DamagedError(StoreError):
