@@ -87,7 +87,7 @@ class LocalFiles(Files):
             return file.read()
 
     def exists(self, key: str) -> bool:
-        return (self.root / key).exists()
+        return (self.root / key).is_file()
 
     def delete(self, key: str) -> None:
         with (
