@@ -14,6 +14,7 @@ from gradlaw.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     from gradlaw.launch.job import Job
+    from gradlaw.launch.slurm import SlurmRequest
     from gradlaw.launch.submit import Jobs, Sent
 
 
@@ -46,6 +47,25 @@ def submit(
     worker_gpus: Annotated[int, typer.Option(help="KubeRay: GPUs a worker; 0: a worker of CPUs.")] = 1,
     worker_cpus: Annotated[int, typer.Option(help="KubeRay: CPUs a worker.")] = 8,
     worker_memory_gb: Annotated[int, typer.Option(help="KubeRay: memory a worker, in GiB.")] = 32,
+    slurm: Annotated[bool, typer.Option("--slurm", help="Write a batch script of Slurm instead.")] = False,
+    send: Annotated[bool, typer.Option("--send", help="Slurm: hand the script to sbatch.")] = False,
+    nodes: Annotated[int, typer.Option(help="Slurm: nodes.")] = 1,
+    cpus_per_task: Annotated[int, typer.Option(help="Slurm: CPUs a node.")] = 4,
+    gpus_per_node: Annotated[int, typer.Option(help="Slurm: GPUs a node.")] = 0,
+    time: Annotated[str, typer.Option(help="Slurm: time limit, HH:MM:SS or D-HH:MM:SS.")] = "04:00:00",
+    partition: Annotated[str | None, typer.Option(help="Slurm: partition.")] = None,
+    account: Annotated[str | None, typer.Option(help="Slurm: account.")] = None,
+    setup: Annotated[
+        str | None,
+        typer.Option(help="Slurm: shell before all else: module load ...; source venv/bin/activate"),
+    ] = None,
+    no_ray: Annotated[bool, typer.Option("--no-ray", help="Slurm: an array of shares, without Ray.")] = False,
+    array: Annotated[int | None, typer.Option(help="Slurm: number of shares, with --no-ray.")] = None,
+    interface: Annotated[
+        str | None, typer.Option(help="Slurm: network interface for Ray, as ib0; found, if none.")
+    ] = None,
+    sbatch: Annotated[list[str] | None, typer.Option(help="Slurm: one more option, as --mem=64G.")] = None,
+    resubmissions: Annotated[int, typer.Option(help="Slurm: how often it is sent again at most.")] = 20,
 ) -> None:
     """Run a study on a cluster: a job that goes on when this machine is gone."""
     if attach or stop:
@@ -66,7 +86,54 @@ def submit(
         )
         _write(render_rayjob(job, cluster), out)
         return
+    if slurm:
+        from gradlaw.launch.slurm import SlurmRequest
+
+        _check_slurm(address, out, no_ray=no_ray, array=array)
+        request = SlurmRequest(
+            job=job,
+            out=out or Path(),
+            nodes=nodes,
+            cpus_per_task=cpus_per_task,
+            gpus_per_node=gpus_per_node,
+            time=time,
+            partition=partition,
+            account=account,
+            setup=setup,
+            shards=array if no_ray else None,
+            interface=interface,
+            directives=tuple(sbatch or ()),
+            resubmissions=resubmissions,
+        )
+        _batch(request, send=send)
+        return
     _send(job, address, follow=follow)
+
+
+def _check_slurm(address: str | None, out: Path | None, *, no_ray: bool, array: int | None) -> None:
+    """What cannot be meant together."""
+    faults = []
+    if out is None:
+        faults.append("--out: got none, allowed the file to write, which nodes see too: --out job.sbatch")
+    if address is not None:
+        faults.append(f"--address: got {address!r} with --slurm, which starts a cluster of its own")
+    if no_ray != (array is not None):
+        got = "--no-ray alone" if no_ray else "--array alone"
+        faults.append(f"got {got}, allowed both or neither: --no-ray --array N")
+    if faults:
+        raise ConfigurationError(faults)
+
+
+def _batch(request: SlurmRequest, *, send: bool) -> None:
+    """Writes a batch script, and sends it if that is asked for."""
+    from gradlaw.launch.slurm import render_slurm, send_slurm
+
+    _write(render_slurm(request), request.out)
+    if send:
+        say(f"sent: job {send_slurm(request.out)}; what it writes is beside {request.out}")
+    else:
+        say(f"send it where Slurm is: sbatch {request.out}")
+    say(f"results: gradlaw status --store {request.job.store}; gradlaw verdicts --store {request.job.store}")
 
 
 def _job(study: str | None, options: Sequence[str]) -> Job:

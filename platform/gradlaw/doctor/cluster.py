@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gradlaw.doctor.finding import ExaminationError, Finding, Level, Subject
-from gradlaw.launch.auth import MODE, TOKEN, WITHOUT, token_file
+from gradlaw.launch.auth import MODE, TOKEN, WITHOUT, is_shut, token_file
 
 SKEW_WARN_S, SKEW_FAIL_S = 5.0, 300.0
 """Leases go by the store's clock, not a node's; beyond some minutes buckets refuse what is signed."""
@@ -37,8 +37,11 @@ def token(_: Subject) -> Iterator[Finding]:
     if empty:
         yield Finding("fail", f"{file} is empty", f"rm {file}: a run makes a new one")
     elif mode & 0o077:
-        found = f"{file} has mode {mode:03o}, allowed 600: others can read it"
-        yield Finding("fail", found, f"chmod 600 {file}")
+        found = f"{file} has mode {mode:03o}, allowed 600"
+        if is_shut(file.parent):
+            yield Finding("warn", f"{found}; a folder above it keeps others out", f"chmod 600 {file}")
+        else:
+            yield Finding("fail", f"{found}: others can read it", f"chmod 600 {file}")
     else:
         yield Finding("ok", f"in {file}, mode {mode:03o}")
 

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gradlaw.doctor.cluster import skew
@@ -127,10 +127,11 @@ def _clear(files: Files, folder: str, made: list[Path]) -> None:
         local = "://" not in files.path
         if local and (here := Path(files.path) / folder).is_dir():
             here.rmdir()
-        for item in made:
-            item.rmdir()
     except (GradlawError, OSError):
-        return  # what could not be written cannot be cleared either; the check has said so
+        pass  # what could not be written cannot be cleared either; the check has said so
+    for item in made:
+        with suppress(OSError):  # not made after all, or another's files are in it by now
+            item.rmdir()
 
 
 def _kind_of(folder: Path) -> str:

@@ -43,9 +43,13 @@ class Job:
     @property
     def words(self) -> tuple[str, ...]:
         """The command, on the cluster that it finds itself on; the store is named, whoever named it."""
+        return ("python", "-m", "gradlaw.cli", "run", self.study, *self.arguments, "--address", "auto")
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The words after the study, the store among them."""
         named = any(word.partition("=")[0] == "--store" for word in self.options)
-        store = () if named else ("--store", self.store)
-        return ("python", "-m", "gradlaw.cli", "run", self.study, *self.options, *store, "--address", "auto")
+        return self.options if named else (*self.options, "--store", self.store)
 
     @property
     def entrypoint(self) -> str:
