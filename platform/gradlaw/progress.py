@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from gradlaw.tally import RunProgress
+from gradlaw.text import shown
 
 PLAIN_EVERY_S = 10.0
 
@@ -54,7 +55,7 @@ class ProgressDisplay:
 
     def say(self, line: str) -> None:
         """Prints a line above the bar."""
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(shown(line), markup=False, soft_wrap=True)
 
     def show(self, progress: RunProgress) -> None:
         """Brings the bar, or the lines, up to date."""

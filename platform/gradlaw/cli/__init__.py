@@ -7,9 +7,10 @@ Exit codes: 0 done; 1 something failed, or a claim is refuted under ``--strict``
 from __future__ import annotations
 
 import sys
+import traceback
 
 from gradlaw.cli import checking, reading, running, submitting
-from gradlaw.cli.app import app, notes
+from gradlaw.cli.app import app, say
 from gradlaw.errors import GradlawError, UsageError
 
 __all__ = ["app", "checking", "main", "reading", "running", "submitting"]
@@ -20,5 +21,8 @@ def main() -> None:
     try:
         app()
     except GradlawError as error:
-        notes.print(f"error: {error}", markup=False, soft_wrap=True)
+        say(f"error: {error}")
         sys.exit(2 if isinstance(error, UsageError) else 1)
+    except Exception:  # noqa: BLE001 - a task's own, too: shown whole, but for secrets
+        say(traceback.format_exc())
+        sys.exit(1)

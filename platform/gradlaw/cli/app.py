@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import metadata
 from typing import Annotated
 
 import typer
 from rich.console import Console
+
+from gradlaw.text import shown
 
 app = typer.Typer(
     add_completion=False,
@@ -24,8 +27,15 @@ StoreOption = Annotated[
 
 
 def say(line: str) -> None:
-    """One line to stderr, as it is."""
-    notes.print(line, markup=False, soft_wrap=True)
+    """Text to stderr, as it is but for secrets and what a terminal obeys."""
+    notes.print(shown(line), markup=False, soft_wrap=True)
+
+
+class _Said(logging.Handler):
+    """Says what the packages warn of."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(self.format(record))
 
 
 @app.callback()
@@ -33,6 +43,9 @@ def gradlaw(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     """From a claim about how networks learn to a verdict with an honest interval."""
+    logger = logging.getLogger("gradlaw")
+    if not logger.handlers:
+        logger.addHandler(_Said())
     if version:
         typer.echo(metadata.version("gradlaw"))
         raise typer.Exit

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from gradlaw.cli.app import DEFAULT_STORE, StoreOption, app, say
+from gradlaw.text import printable
 
 StudiesArgument = Annotated[list[str] | None, typer.Argument(help="Studies; all that have a plan, if none.")]
 PlanOption = Annotated[str | None, typer.Option("--plan", help="Id of a plan; the newest, if none.")]
@@ -18,7 +19,7 @@ def status(store: StoreOption = DEFAULT_STORE) -> None:
     """Packs and trials by state, rate, time left."""
     from gradlaw_analysis import open_store
 
-    typer.echo(str(open_store(store).status()))
+    typer.echo(printable(str(open_store(store).status())))
 
 
 @app.command()

@@ -14,6 +14,7 @@ from gradlaw.hyperparameter import Scalar
 from gradlaw.store.paths import PackKey
 from gradlaw.store.schema import KEYS, arrow_schema, to_array
 from gradlaw.table import Column, ColumnType
+from gradlaw.text import redact
 from gradlaw.trial import State
 
 TRIAL_COLUMNS = (
@@ -88,7 +89,13 @@ class TrialRow:
     started_at: datetime
 
 
-_PLAIN = {item.name for item in fields(TrialRow)} - {"state", "hyperparameters", "versions", "probes"}
+_PLAIN = {item.name for item in fields(TrialRow)} - {
+    "state",
+    "reason",
+    "hyperparameters",
+    "versions",
+    "probes",
+}
 
 
 def hyperparameter_columns(values: Mapping[str, Scalar]) -> tuple[Column, ...]:
@@ -151,6 +158,7 @@ def trials_table(study: str, pack: PackKey, rows: Sequence[TrialRow]) -> pa.Tabl
         "pack_id": [pack.pack_id] * len(rows),
         "attempt": [pack.attempt] * len(rows),
         "state": [State(row.state).value for row in rows],
+        "reason": [redact(row.reason) if row.reason else "" for row in rows],
         "versions": [json.dumps(dict(row.versions), sort_keys=True) for row in rows],
         "probes": [json.dumps(item) for item in probes],
         "num_probes": [len(item) for item in probes],
