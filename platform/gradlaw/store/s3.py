@@ -11,7 +11,7 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -82,8 +82,8 @@ _Result = TypeVar("_Result")
 class S3Objects(Objects):
     """The objects of one S3 bucket; endpoint, region and credentials come as boto3 finds them."""
 
-    def __init__(self, bucket: str, pauses_s: Sequence[float] = PAUSES_S) -> None:
-        self._bucket, self._pauses_s = bucket, pauses_s
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
         self._client = _client(
             tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
         )
@@ -162,6 +162,7 @@ class S3Objects(Objects):
             Bucket=self._bucket,
             Key=upload.name,
             Body=upload.file.read(),
+            ChecksumAlgorithm="SHA256",
             ChecksumSHA256=digest,
             IfNoneMatch="*",
             Metadata={_OWNER: upload.owner},
@@ -194,7 +195,9 @@ class S3Objects(Objects):
         digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
         part = {"PartNumber": number, "ChecksumSHA256": digest}
         answer = self._tried(
-            "write", target["Key"], lambda: self._client.upload_part(**target, **part, Body=data)
+            "write",
+            target["Key"],
+            lambda: self._client.upload_part(**target, **part, ChecksumAlgorithm="SHA256", Body=data),
         )
         return {**part, "ETag": answer["ETag"]}
 
@@ -230,7 +233,7 @@ class S3Objects(Objects):
 
     def _tried(self, verb: str, name: str, operation: Callable[[], _Result]) -> _Result:
         """What an operation returns; what may pass is tried again after a pause."""
-        for pause_s in (*self._pauses_s, None):
+        for pause_s in (*PAUSES_S, None):
             try:
                 return operation()
             except (BotoCoreError, ClientError) as error:
