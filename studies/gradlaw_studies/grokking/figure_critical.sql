@@ -1,35 +1,16 @@
--- One row: one seed, modulus and share of the budget; the critical number of training rows as in critical.sql.
+-- One row: one seed, modulus and share of the budget; the critical number of training rows as in critical_numbers.sql.
 -- Only where the smallest share fails and the largest succeeds within that budget.
-WITH events AS (
-    SELECT trial_id, min(step) FILTER (test_accuracy >= $accuracy) AS test_step
-    FROM metrics
-    GROUP BY trial_id
+WITH trained AS (
+-- include: law_trials.sql
 ),
 runs AS (
-    SELECT
-        t.seed,
-        t.modulus,
-        t.steps * b.budget AS budget,
-        ln(t.train_share * t.modulus ** 2) AS log_n,
-        coalesce(e.test_step <= b.budget * t.steps, false) AS added
-    FROM trials AS t
-    JOIN events AS e USING (trial_id)
+    SELECT t.*, t.steps * b.budget AS budget, coalesce(t.test_step <= b.budget * t.steps, false) AS added
+    FROM trained AS t
     CROSS JOIN (VALUES (0.125), (0.25), (0.5), (1.0)) AS b (budget)
-    WHERE t.labels = 'sum' AND t.weight_decay = $weight_decay
-    QUALIFY min(t.train_share) OVER (PARTITION BY t.modulus) < max(t.train_share) OVER (PARTITION BY t.modulus)
 ),
-steps_up AS (
-    SELECT
-        seed,
-        modulus,
-        budget,
-        lead(added::INT) OVER ascending - added::INT AS change,
-        (lead(log_n) OVER ascending + log_n) / 2 AS middle
-    FROM runs
-    WINDOW ascending AS (PARTITION BY seed, modulus, budget ORDER BY log_n)
+critical AS (
+-- include: critical_numbers.sql
 )
-SELECT seed, modulus, budget, exp(sum(change * middle)) AS critical_rows
-FROM steps_up
-GROUP BY seed, modulus, budget
-HAVING sum(change) = 1
+SELECT seed, modulus, budget, exp(log_n) AS critical_rows
+FROM critical
 ORDER BY ALL

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 
 import gradlaw_studies.grokking
+from gradlaw.studies import StudyFolder
 from gradlaw_analysis.sample_sql import bind
 from gradlaw_analysis.stats.survival import rmst
 from gradlaw_studies.grokking.claims import CLAIMS
 from gradlaw_studies.grokking.figures import FIGURES
 
-FOLDER = Path(gradlaw_studies.grokking.__file__).parent
+FOLDER = StudyFolder(Path(gradlaw_studies.grokking.__file__).parent, "gradlaw_studies.grokking")
 STEPS = 100
 BASE = {"modulus": 11, "width": 44, "labels": "sum", "steps": STEPS, "state": "done"}
 
@@ -90,7 +91,7 @@ def tables(tmp_path_factory):
 
 
 def ask(tables, file, **parameters):
-    return tables.execute(bind((FOLDER / file).read_text(), parameters, file)).df()
+    return tables.execute(bind(FOLDER.sql(file), parameters, file)).df()
 
 
 def test_times_are_first_logged_steps_or_censored_at_the_last(tables):
@@ -248,6 +249,7 @@ def test_every_query_is_used_and_begins_with_its_grain():
     used = {claim.sql for claim in CLAIMS} | {figure.sql for figure in FIGURES}
     used |= {control.sql for claim in CLAIMS for control in claim.controls}
     used |= {claim.gate.sql for claim in CLAIMS if claim.gate}
-    files = {path.name: path.read_text() for path in FOLDER.glob("*.sql")}
+    files = {path.name: path.read_text() for path in FOLDER.path.glob("*.sql")}
+    used |= {name for name in files if any(f"-- include: {name}\n" in text for text in files.values())}
     assert used == set(files)
     assert all(text.startswith("-- One row:") for text in files.values())

@@ -37,6 +37,9 @@ TRIALS = {
            [(0, 2.3, 0.1, 0.2), (400, 0.2, 0.95, 0.9)]),
     "t2": ("digits_mlp", "lion", "cosine_decay", 9, 3e-2, 0.5, 20, 400, 3, "diverged",
            [(0, 2.3, 0.1, 0.2)]),
+    # the convolutional network, a fresh run
+    "v1": ("digits_conv", "adamw", "cosine_decay", 1, 1e-2, 0.5, 20, 400, 400, "done",
+           [(0, 2.3, 0.1, 0.2), (400, 0.4, 0.93, 0.9)]),
     # modular addition: added at a logged step, or never
     "m1": ("modular_addition", "lion", "linear_warmup", 1, 1e-2, 2.0, 10, 1000, 120, "reached_target",
            [(0, 1.0, 0.1, 0.3), (120, 0.1, 1.0, 0.49)]),
@@ -63,6 +66,7 @@ PLANS = [
     ("l1", "fresh", "digits", "lion", 0, "p"), ("l2", "fresh", "digits", "lion", 0, "p"),
     ("a1", "fresh", "digits", "adamw", 3, "p"), ("a2", "fresh", "digits", "adamw", 3, "p"),
     ("l1", "fresh", "digits", "lion", 0, "q"), ("r1", "fresh", "digits_random", "adamw", 1, "p"),
+    ("v1", "fresh", "conv", "adamw", 0, "p"),
     ("t1", "tuning", "digits", "lion", 0, "p"), ("t2", "tuning", "digits", "lion", 1, "p"),
     ("m1", "fresh", "addition", "lion", 0, "p"), ("m2", "fresh", "addition", "adamw", 0, "p"),
     ("n1", "tuning", "addition", "lion", 0, "p"), ("n2", "tuning", "addition", "lion", 1, "p"),
@@ -137,7 +141,7 @@ def test_steps_to_the_target_or_all_of_them(tables):
 def test_the_field_holds_every_search_and_no_tuning(tables):
     rows = ask(tables, "figure_contest_field.sql", guess=GUESS)
     found = {(row.search, row.arm, row.seed): row.value for row in rows.itertuples()}
-    assert len(found) == len(rows) == 7
+    assert len(found) == len(rows) == 8
     assert found["digits_random", "adamw", 1] == pytest.approx(0.3)
     assert found["digits", "lion", 2] == pytest.approx(GUESS)
     assert found["addition", "lion", 1] == 120

@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import gradlaw_studies.schedules
+from gradlaw.studies import StudyFolder
 from gradlaw_analysis.sample_sql import bind
 from gradlaw_studies.schedules.claims import CLAIMS
 from gradlaw_studies.schedules.figures import FIGURES
 
-FOLDER = Path(gradlaw_studies.schedules.__file__).parent
+FOLDER = StudyFolder(Path(gradlaw_studies.schedules.__file__).parent, "gradlaw_studies.schedules")
 CHANCE = math.log(10.0)
 
 # Searches: task, rule, schedule, warm-up; then lr, state and last loss of each trial of seed 0.
@@ -160,7 +161,7 @@ def tables(tmp_path_factory):
 
 
 def ask(tables, file, **parameters):
-    return tables.execute(bind((FOLDER / file).read_text(), parameters, file)).df()
+    return tables.execute(bind(FOLDER.sql(file), parameters, file)).df()
 
 
 def middle(low, high):
@@ -346,6 +347,7 @@ def test_every_query_is_used_and_begins_with_its_grain():
     used = {claim.sql for claim in CLAIMS} | {figure.sql for figure in FIGURES}
     used |= {control.sql for claim in CLAIMS for control in claim.controls}
     used |= {claim.gate.sql for claim in CLAIMS if claim.gate}
-    files = {path.name: path.read_text() for path in FOLDER.glob("*.sql")}
+    files = {path.name: path.read_text() for path in FOLDER.path.glob("*.sql")}
+    used |= {name for name in files if any(f"-- include: {name}\n" in text for text in files.values())}
     assert used == set(files)
     assert all(text.startswith("-- One row:") for text in files.values())

@@ -19,6 +19,7 @@ from gradlaw.plan import PlanKind, make_plan
 from gradlaw.rules.adam import BETA2
 from gradlaw.schedules import LinearWarmup, MomentWarmup
 from gradlaw.space import Edge
+from gradlaw.studies import StudyFolder
 from gradlaw.study import Grid
 from gradlaw.trial import State
 from gradlaw_analysis.catalog import Catalog
@@ -33,7 +34,7 @@ from gradlaw_studies.schedules.study import ADAM, STUDY
 
 mpl.use("agg")
 
-FOLDER = Path(gradlaw_studies.schedules.__file__).parent
+FOLDER = StudyFolder(Path(gradlaw_studies.schedules.__file__).parent, "gradlaw_studies.schedules")
 
 DECIDING = [name for name, preset in STUDY.presets.items() if preset.decides]
 
@@ -58,7 +59,7 @@ def test_the_smoke_preset_runs_its_searches_and_every_query_and_figure_takes_its
         assert (4,) in asked
 
         def ask(sql: str, parameters: Mapping[str, Scalar]) -> pd.DataFrame:
-            return connection.execute(bind((FOLDER / sql).read_text(), parameters, sql)).df()
+            return connection.execute(bind(FOLDER.sql(sql), parameters, sql)).df()
 
         items = [*CLAIMS, *(control for claim in CLAIMS for control in claim.controls)]
         samples = {(item.sql, *item.parameters.items()): item for item in items}
