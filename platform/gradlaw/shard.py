@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass, replace
 
 from gradlaw.errors import UsageError
-from gradlaw.fingerprint import digest
 from gradlaw.plan import Plan
 
 MOST_SHARDS = 100_000
@@ -14,7 +13,7 @@ MOST_SHARDS = 100_000
 
 @dataclass(frozen=True)
 class Shard:
-    """One of several shares of a plan. Which packs it takes depends on them alone, not on what is left to do.
+    """One of several shares of a plan. Which packs it takes depends on the plan, not on what is left to do.
 
     Attributes:
         number: Which, from 1.
@@ -38,13 +37,15 @@ class Shard:
             raise UsageError(msg)
         return shard
 
-    def takes(self, pack_id: str) -> bool:
-        """Whether a pack is of this share."""
-        return int(digest(["shard", pack_id]), 16) % self.count == self.number - 1
-
     def of(self, plan: Plan) -> Plan:
-        """The plan with the packs of this share; what is not to run is the first one's."""
-        packs = tuple(pack for pack in plan.packs if self.takes(pack.pack_id))
+        """The plan with the packs of this share; what is not to run is the first one's.
+
+        Packs are dealt out in the order of their ids, which are digests: shares differ by one pack at most,
+        and none gets all the long ones.
+        """
+        dealt = sorted(pack.pack_id for pack in plan.packs)[self.number - 1 :: self.count]
+        own = frozenset(dealt)
+        packs = tuple(pack for pack in plan.packs if pack.pack_id in own)
         return replace(plan, packs=packs, skipped=plan.skipped if self.number == 1 else ())
 
     def __str__(self) -> str:
