@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gradlaw.errors import UnknownNameError
+from gradlaw.text import redact
 from gradlaw_analysis.report.content import ReportContent
 from gradlaw_analysis.report.html import to_html
 from gradlaw_analysis.report.markdown import to_markdown
@@ -70,6 +71,6 @@ def write_content(report: ReportContent, out: Path) -> None:
         UnknownNameError: The suffix of ``out`` is not known.
         StoreError: ``out`` cannot be written.
     """
-    text = format_of(out)(report)
+    text = redact(format_of(out)(report))
     with whole_file(out) as file:
         file.write(text.encode())

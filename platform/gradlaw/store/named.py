@@ -27,6 +27,7 @@ _PLAN = {
     "plan_id": str, "study": str, "preset": str, "overrides": dict, "num_seeds": int, "declared_seeds": int,
     "kind": str, "git_commit": str, "claims_digest": str, "is_open": bool,
 }  # fmt: skip
+_KINDS = ("confirm", "explore", "variant", "smoke")
 _FIELDS = {"table": str, "key": str, "size": int, "sha256": str, "rows": int}
 
 
@@ -90,6 +91,9 @@ def check_plan(record: Mapping[str, object], key: str) -> None:
     wrong = [name for name, kind in _PLAN.items() if type(record.get(name)) is not kind]
     if wrong or named is None or record["plan_id"] != named.plan_id:
         msg = f"it is not what its name says: {', '.join(wrong) or 'plan_id'}"
+        raise StoreError(msg)
+    if record["kind"] not in _KINDS:
+        msg = f"got the kind {record['kind']!r}, allowed {', '.join(_KINDS)}"
         raise StoreError(msg)
     if not re.fullmatch(paths.NAME, str(record["study"])):
         msg = f"got the study {record['study']!r}, allowed {paths.NAME}"

@@ -49,6 +49,7 @@ _CHECKPOINT = re.compile(
 _PLAN = re.compile(rf"{PLANS}/({PLAN})(?:/({NUMBER}))?\.parquet|{PLANS}/({PLAN})/closed\.json")
 _LEASE = re.compile(rf"{LEASES}/({PACK})/({NUMBER})\.json")
 _MANIFEST = re.compile(rf"{GENERATIONS}/({NUMBER})\.json")
+_DOCUMENT = re.compile(rf"(?:{LOCKS}|{VERDICTS})/({NAME})/[0-9]{{4,9}}\.json")
 _PART = re.compile(rf"{GENERATIONS}/({NUMBER})/[0-9a-f]{{1,32}}-{NUMBER}-({NAME})\.parquet")
 
 
@@ -209,6 +210,12 @@ def parse_plan(key: str) -> PlanKey | None:
 def document(folder: str, study: str, number: int) -> str:
     """Key of a numbered document."""
     return f"{folder}/{study}/{number:04d}.json"
+
+
+def parse_document(key: str) -> str | None:
+    """The study whose numbered document a key is, or None."""
+    match = _DOCUMENT.fullmatch(key)
+    return match[1] if match else None
 
 
 def table_schema(table: str) -> str:

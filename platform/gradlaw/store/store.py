@@ -32,6 +32,7 @@ from gradlaw.store.resolve import Cache, Resolved, resolve
 from gradlaw.store.winners import Needed, TrialIndex
 from gradlaw.store.writer import PackWriter
 from gradlaw.table import Column, Table
+from gradlaw.text import redact
 
 Document = dict[str, Any]
 """One numbered JSON document of a lock or of the verdicts."""
@@ -188,7 +189,8 @@ class Store:
 
     def studies_with(self, folder: str) -> tuple[str, ...]:
         """Names of the studies that have documents in ``locks`` or ``verdicts``."""
-        return tuple(sorted({key.split("/")[1] for key in self.files.scan(folder) if key.count("/") == 2}))
+        named = map(paths.parse_document, self.files.scan(folder))
+        return tuple(sorted({study for study in named if study is not None}))
 
     def locks(self, study: str) -> tuple[Document, ...]:
         """The documents of a study's lock in order, each with its ``number``."""
@@ -208,8 +210,8 @@ class Store:
 
     def _create(self, folder: str, study: str, document: Mapping[str, Any], number: int) -> bool:
         paths.check("study", study)
-        data = json.dumps({**document, "number": number}, sort_keys=True, indent=1).encode()
-        return self.files.create(paths.document(folder, study, number), data)
+        text = redact(json.dumps({**document, "number": number}, sort_keys=True, indent=1))
+        return self.files.create(paths.document(folder, study, number), text.encode())
 
     def _documents(self, folder: str, study: str) -> tuple[Document, ...]:
         found = []
