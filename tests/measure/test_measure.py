@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 from drivers import Drivers
-from held import STUDIES, committed
+from held import STUDIES, bytes_of, committed
 
 import gradlaw
-from gradlaw import cli, measurable, remeasure
+from gradlaw import cli, measurable
 from gradlaw.engine import run as engine_run
 from gradlaw.errors import SchemaError
-from gradlaw.hyperparameter import Scalar
 from gradlaw.options import RunOptions
 from gradlaw.pack import Training
 from gradlaw.probe import Snapshot
@@ -48,10 +47,6 @@ def views(store: Path, plan: str) -> dict[str, list[str]]:
         rows = connection.execute(f"SELECT * EXCLUDE ({left_out}) FROM {table}").fetchall()
         found[table] = sorted(map(repr, rows))
     return found
-
-
-def files(store: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
 
 
 def refuse(*_: object, **__: object) -> None:
@@ -97,10 +92,10 @@ def test_measured_again_is_as_trained_again(
 def test_a_second_time_does_nothing(stored: Stored, tmp_path: Path) -> None:
     store = stored("demo", tmp_path / "store")
     gradlaw.measure(KEPT, store=store, set=OTHER)
-    before = files(store)
+    before = bytes_of(store)
     again = gradlaw.measure(KEPT, store=store, set=OTHER)
     assert (again.trials_measured, again.trials_held, again.left) == (0, 6, {})
-    assert files(store) == before
+    assert bytes_of(store) == before
     as_declared = gradlaw.measure(KEPT, store=store)
     assert (as_declared.trials_measured, as_declared.trials_held) == (0, 6)
 
@@ -188,88 +183,6 @@ def test_a_probe_sees_task_rows_buffers_and_hyperparameters(stored: Stored, tmp_
     twice = Catalog(store).connection(summary.plan_id).execute(query).fetchall()
     assert len(once) == 6
     assert [(row[0], 2 * row[1], *row[2:]) for row in once] == twice
-
-
-@pytest.mark.parametrize(
-    ("preset", "settings", "reason"),
-    [
-        ("few", OTHER, "no weights are kept at step 6 (kept: 12)"),
-        ("bare", OTHER, "no weights are kept at step 6, 12 (kept: none)"),
-    ],
-)
-def test_trials_without_the_weights_are_named_and_left_alone(
-    preset: str,
-    settings: dict[str, Scalar],
-    reason: str,
-    stored: Stored,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    store = stored(preset, tmp_path / "store")
-    before = {name: data for name, data in files(store).items() if not name.startswith("plans/")}
-    lines: list[str] = []
-    monkeypatch.setattr(remeasure, "_NAMED", 5)
-    summary = gradlaw.measure(KEPT, preset=preset, store=store, set=settings, say=lines.append)
-    assert not summary.complete
-    assert set(summary.left.values()) == {reason}
-    assert set(summary.left) == {row["trial_id"] for row in committed(store)}
-    assert lines == [f"left alone: {', '.join(list(summary.left)[:5])} and 1 more: {reason}"]
-    assert {name: data for name, data in files(store).items() if not name.startswith("plans/")} == before
-
-
-def test_weights_at_the_end_serve_a_probe_that_asks_for_the_end(stored: Stored, tmp_path: Path) -> None:
-    store = stored("few", tmp_path / "store")
-    summary = gradlaw.measure(KEPT, preset="few", store=store, set={**OTHER, "large.middle": False})
-    assert (summary.trials_measured, summary.left) == (6, {})
-
-
-def test_weights_kept_by_two_probes_are_read_once(stored: Stored, tmp_path: Path) -> None:
-    store = stored("twice", tmp_path / "store")
-    assert len(committed(store, "weights")) == 2 * (1 + 2) * 6, "at the last step twice"
-    summary = gradlaw.measure(KEPT, preset="twice", store=store, set=OTHER)
-    found, expected = (
-        Catalog(path).connection(summary.plan_id).execute("SELECT * EXCLUDE (pack_id, attempt) FROM large")
-        for path in (store, stored("twice", tmp_path / "anew", OTHER))
-    )
-    assert sorted(found.fetchall()) == sorted(expected.fetchall())
-
-
-def test_what_only_training_measures_is_said(stored: Stored, tmp_path: Path) -> None:
-    store = stored("unprobed", tmp_path / "store")
-    summary = gradlaw.measure(KEPT, preset="few", store=store)
-    (reason,) = set(summary.left.values())
-    assert reason.startswith("only training measures full_loss@1:")
-
-
-def test_probes_that_were_never_asked_for_are_measured_too(trained: Trained, tmp_path: Path) -> None:
-    """A study that gains a probe: here ``few`` on a store that was trained for ``demo``."""
-    trained(tmp_path / "store", "demo", seeds=1)
-    summary = gradlaw.measure(KEPT, preset="few", store=tmp_path / "store", seeds=1)
-    assert (summary.trials_measured, summary.left) == (2, {})
-
-
-def test_trials_that_were_never_run_are_left_to_a_run(stored: Stored, tmp_path: Path) -> None:
-    store = stored("demo", tmp_path / "store")
-    summary = gradlaw.measure(KEPT, store=store, seeds=4, set=OTHER)
-    assert summary.trials_measured == 6
-    assert sorted(summary.left.values()) == ["it is not in the store"] * 2
-
-
-def test_weights_of_another_task_are_not_read(
-    stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A task that changed its shapes and not its version."""
-    store = stored("demo", tmp_path / "store")
-    found = measurable.expected_weights
-
-    def other(program: Training, seed: int) -> set[tuple[str, str, str]]:
-        return {(kind, name, shape or "1") for kind, name, shape in found(program, seed)}
-
-    monkeypatch.setattr(measurable, "expected_weights", other)
-    summary = gradlaw.measure(KEPT, store=store, set=OTHER)
-    (reason,) = set(summary.left.values())
-    assert "what is kept at step 6 is not what its task has now: got buffer count []" in reason
-    assert "allowed buffer count [1]" in reason
 
 
 def test_a_store_compacted_before_and_after(stored: Stored, tmp_path: Path) -> None:
