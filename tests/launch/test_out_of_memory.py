@@ -1,0 +1,131 @@
+"""Packs that find too little memory: halved in the process, split by the run, and ended trial by trial."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+from held import STUDIES, committed, counting
+
+import gradlaw
+from gradlaw.engine.memory import process_bytes
+from gradlaw.launch.base import Order
+from gradlaw.pack import Pack
+from gradlaw.planned import plan_study
+from gradlaw.starved import Starved
+
+PLACED = STUDIES / "placed"
+GIB = 2**30
+
+
+@pytest.fixture(scope="module")
+def watched_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A node of one CPU whose memory monitor ends workers that take 1.5 GiB more than is taken now."""
+    from gradlaw.launch.auth import require_token
+
+    memory = psutil.virtual_memory()
+    threshold = (memory.total - memory.available + 1.5 * GIB) / memory.total
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RAY_memory_usage_threshold", f"{threshold:.4f}")
+        patched.setenv("RAY_memory_monitor_refresh_ms", "100")
+        require_token()
+        ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="error")
+        yield
+        ray.shutdown()
+
+
+def states(store: Path) -> dict[int, list[str]]:
+    """States of all rows committed of each seed."""
+    found: dict[int, list[str]] = {}
+    for row in committed(store):
+        found.setdefault(row["seed"], []).append(row["state"])
+    return found
+
+
+def one_was_out_of_memory(store: Path) -> None:
+    assert states(store) == {0: ["done"], 1: ["out_of_memory"], 2: ["done"], 3: ["done"]}
+    assert len(counting(store, "places")) == 3
+
+
+def test_a_measurement_that_takes_too_much_ends_alone(tmp_path: Path) -> None:
+    """The memory asked for is kept to, so that numpy cannot have more."""
+    summary = gradlaw.run(
+        PLACED,
+        preset="hungry",
+        set={"most_mib": 4096},
+        store=tmp_path,
+        memory_gb=process_bytes() / GIB + 1.0,
+    )
+    assert summary.complete
+    assert summary.states == {"done": 3, "out_of_memory": 1}
+    one_was_out_of_memory(tmp_path)
+    reason = next(row["reason"] for row in committed(tmp_path) if row["state"] == "out_of_memory")
+    assert "allocate" in reason
+
+
+def test_a_pack_that_cannot_begin_for_lack_of_memory_is_split(tmp_path: Path) -> None:
+    said: list[str] = []
+    room = process_bytes() / GIB + 1.0
+    summary = gradlaw.run(PLACED, preset="greedy", store=tmp_path, memory_gb=room, say=said.append)
+    assert states(tmp_path) == {0: ["out_of_memory"], 1: ["out_of_memory"]}
+    assert summary.states == {"out_of_memory": 2}
+    assert sum("it goes on narrower" in line for line in said) == 2, "at width 1, and then one by one"
+    assert all("allocate" in row["reason"] for row in committed(tmp_path))
+
+
+def test_batches_that_do_not_fit_are_halved_in_the_process(tmp_path: Path) -> None:
+    how: dict[str, Any] = {"preset": "wide", "seeds": 16, "compile": "never"}
+    gradlaw.run(PLACED, store=tmp_path, memory_gb=process_bytes() / GIB + 0.7, **how)
+    rows = counting(tmp_path)
+    assert Counter(row["state"] for row in rows) == {"done": 16}
+    assert {row["pack_width"] for row in rows} <= {2, 4, 8}, "sixteen at once take 0.5 GiB an array"
+
+
+@pytest.mark.slow
+def test_a_worker_that_ray_ends_for_memory(watched_node: None, tmp_path: Path) -> None:
+    how: dict[str, Any] = {"preset": "hungry", "set": {"most_mib": 8192}, "launcher": "ray"}
+    summary = gradlaw.run(PLACED, store=tmp_path, **how)
+    assert summary.complete
+    one_was_out_of_memory(tmp_path)
+    again = gradlaw.run(PLACED, store=tmp_path, **how)
+    assert again.trials_run == 0, "to be out of memory is final"
+
+
+def pack_of(number: int) -> Pack:
+    plan = plan_study(PLACED, preset="wide", seeds=number).plan
+    return max(plan.packs, key=lambda pack: len(pack.members))
+
+
+def order_of(pack: Pack, starved: Starved, **how: Any) -> Order:
+    return Order(pack=pack, store=os.devnull, widest=starved.widest(pack), **how)
+
+
+def test_widths_are_halved_with_every_death_and_then_trials_go_alone() -> None:
+    starved, pack = Starved(), pack_of(16)
+    widths = []
+    while (parts := starved.split([pack])) == (pack,):
+        widths.append(starved.widest(pack))
+        assert starved.goes_on(order_of(pack, starved))
+    assert widths == [None, 8, 4, 2, 1]
+    assert [len(part.members) for part in parts] == [1] * 16
+    assert len({part.pack_id for part in parts} | {pack.pack_id}) == 17
+    assert not starved.goes_on(order_of(parts[0], starved)), "alone at width 1 there is no way on"
+
+
+def test_a_single_trial_runs_at_width_one_before_it_is_given_up() -> None:
+    starved, pack = Starved(), pack_of(1)
+    assert starved.goes_on(order_of(pack, starved)), "alone it ran padded to two"
+    assert starved.widest(pack) == 1
+    assert not starved.goes_on(order_of(pack, starved))
+
+
+def test_a_width_asked_for_is_halved_too() -> None:
+    starved, pack = Starved(), pack_of(16)
+    assert starved.goes_on(order_of(pack, starved, width=6))
+    assert starved.widest(pack) == 3
