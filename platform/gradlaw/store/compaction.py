@@ -296,6 +296,8 @@ def _clean(files: Files, keep_s: float) -> int:
     }
     newest = max(ages, default=0)
     manifests = _manifests(files, ages)
+    if len(manifests) < len(ages):  # then none says what is still needed
+        return 0
     doomed: list[str] = []
     for number, manifest in sorted(manifests.items()):
         if number <= newest - 2 and ages[number] >= keep_s:
