@@ -41,8 +41,8 @@ def test_no_fault_of_one_request_is_seen(method: str, fault: Fault, address: str
     files.delete("a")
     proxy.settle()
     assert proxy.done == {fault: 1}
-    # What is carried out late is harmless where it is a creation or a deletion of the same key.
-    assert files.exists("a") == (fault == "late" and method == "PUT" and files.exists("a"))
+    if (fault, method) != ("late", "PUT"):  # a creation that comes later than the deletion creates
+        assert not files.exists("a")
 
 
 @pytest.mark.parametrize("fault", ["cut_after", "error_after", "late"])
