@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 import torch
@@ -12,6 +12,7 @@ from gradlaw.launch.base import Order
 from gradlaw.launch.room import AUTO
 from gradlaw.pack import Compile, Pack
 from gradlaw.shard import Shard
+from gradlaw.stop import Stop
 from gradlaw.store.leases import Tenant
 from gradlaw.tally import RunProgress
 from gradlaw.telling import Say
@@ -42,6 +43,7 @@ class RunOptions:
         checkpoint_s: Seconds between checkpoints of a pack, > 0, at ends of segments; infinite: none.
         retry_failed: Whether trials that failed for good are tried again.
         shard: The share of the plan to run; None: all of it.
+        stop: By which the run can be told to end soon, packs with checkpoints.
         on_progress: Called at every launch and every report.
         say: Called with lines worth reading.
     """
@@ -59,6 +61,7 @@ class RunOptions:
     checkpoint_s: float = 300.0
     retry_failed: bool = False
     shard: Shard | None = None
+    stop: Stop = field(default_factory=Stop)
     on_progress: OnProgress | None = None
     say: Say | None = None
 

@@ -113,7 +113,7 @@ class _Run:
 
     def __init__(self, planned: Planned, store: Store, launcher: Launcher, options: RunOptions) -> None:
         self._planned, self._store = planned, store
-        self._launcher, self._options = launcher, options
+        self._launcher, self._options, self._stop = launcher, options, options.stop
         self._growth = Growth(planned.plan, store)
         self._started = time.perf_counter()
         self._tally, self._teller, self._starved = Tally(0), Teller(options.say), Starved()
@@ -134,6 +134,10 @@ class _Run:
         self._tally.trials_planned = len(self._own)
 
     def go(self) -> RunSummary:
+        with self._options.stop.heard(self._store.files, self._tenant.driver):
+            return self._go()
+
+    def _go(self) -> RunSummary:
         index = self._index()
         record_plan(self._store, self._planned, index, (*self._probes, *self._growth.first_ids()))
         if not self._growth.rounds and self._growth.ask():
@@ -146,7 +150,7 @@ class _Run:
         self._tell(pending, index)
         with self._launcher.session() if self._growth.is_open else nullcontext():
             index = self._run_missing(pending, index, retry_failed=self._options.retry_failed)
-            while self._has_ended(index) and self._growth.ask():
+            while self._has_ended(index) and not self._stop.asked and self._growth.ask():
                 self._take()
                 index = self._commit_skipped(self._index())
                 pending = missing_packs(self._share, index)
@@ -162,7 +166,7 @@ class _Run:
         """
         rounds = MAX_ATTEMPTS + 1  # one more, for what another driver had begun and lost
         pauses = _pauses()
-        while pending and rounds:
+        while pending and rounds and not self._stop.asked:
             held = self._leases.live([pack.pack_id for pack in pending])
             free = [pack for pack in pending if pack.pack_id not in held]
             launched = _Launched(0, False)
@@ -186,7 +190,7 @@ class _Run:
         """Returns once any of these packs is held no more."""
         self._teller.waiting(held)
         for pause_s in _pauses():
-            if len(self._leases.live(held.keys())) < len(held):
+            if self._stop.asked or len(self._leases.live(held.keys())) < len(held):
                 return
             time.sleep(pause_s)
 
@@ -196,6 +200,10 @@ class _Run:
         self._teller.doubts(self._share, packs, index, self._store)
 
     def _tell_end(self) -> None:
+        if self._stop.asked:
+            self._teller.say(
+                "told to end: what ran has kept checkpoints, and the next run goes on from there"
+            )
         if self._growth.is_open:
             whose = "of other shares " if self._options.shard else ""
             self._teller.say(
@@ -246,7 +254,7 @@ class _Run:
 
         def on_report(report: Report) -> None:
             nonlocal num_run
-            num_run += report.finished and not report.held
+            num_run += report.finished and not report.held and not report.stopped
             if report.lost:
                 lost[report.pack_id] = report
             self._follow(report)

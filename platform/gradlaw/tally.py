@@ -71,7 +71,7 @@ class Tally:
             self._running[report.pack_id] = report
             return
         self._running.pop(report.pack_id, None)
-        if report.held:  # another's work
+        if report.held or report.stopped:  # another's work, or the next run's
             self._packs_planned -= 1
             self._steps_planned -= self._pack_steps[report.pack_id]
             return

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from gradlaw.cli.app import DEFAULT_STORE, StoreOption, app, notes, say
 from gradlaw.settings import parse_settings
+
+if TYPE_CHECKING:
+    from gradlaw.stop import Stop
+
+ENDING_S = 75.0
+"""Seconds that packs have to keep checkpoints after SIGTERM: within the 120 that a batch script leaves."""
 
 search_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(search_app, name="search", help="What the searches of a study asked for.")
@@ -93,7 +104,7 @@ def run(
         ):
             typer.echo(line)
         return
-    with ProgressDisplay(notes) as display:
+    with ProgressDisplay(notes) as display, _ends_soon_at_sigterm(options.stop):
         try:
             summary = run_study(
                 study,
@@ -111,8 +122,31 @@ def run(
             raise typer.Exit(130) from None
     states = ", ".join(f"{count} {state}" for state, count in summary.states.items())
     display.say(f"{summary.plan_id}: {states}; {summary.wall_s:.1f} s; store {summary.store}")
+    if options.stop.asked:
+        raise typer.Exit(128 + signal.SIGTERM)
     if not summary.complete:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _ends_soon_at_sigterm(stop: Stop) -> Iterator[None]:
+    """In here SIGTERM tells the run to end; a second one, or too long an ending, is as an interrupt."""
+
+    def end(number: int, frame: object) -> None:
+        del number, frame
+        if stop.asked:
+            raise KeyboardInterrupt
+        stop.ask()
+        alarm.start()
+
+    alarm = threading.Timer(ENDING_S, os.kill, (os.getpid(), signal.SIGTERM))
+    alarm.daemon = True
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        alarm.cancel()
+        signal.signal(signal.SIGTERM, before)
 
 
 @app.command()

@@ -42,7 +42,7 @@ class Checkpoints(Protocol):
     """Keeps a pack's checkpoints, and with each of them the rows up to it.
 
     Attributes:
-        every_s: Seconds between them, > 0; each is taken at the next end of a segment.
+        every_s: Seconds between them, > 0; each is taken at the next end of a segment. It may change.
     """
 
     every_s: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -14,12 +15,12 @@ class Clock:
     Attributes:
         flush_s: Seconds between flushes.
         time_limit_s: Seconds after which the pack stops, or None.
-        checkpoint_s: Seconds between the end of one checkpoint and the next.
+        checkpoint_s: Gives the seconds between the end of one checkpoint and the next; 0: at once.
     """
 
     flush_s: float
     time_limit_s: float | None
-    checkpoint_s: float = math.inf
+    checkpoint_s: Callable[[], float] = lambda: math.inf
 
     def __post_init__(self) -> None:
         self._started = self._flushed = self._kept = time.monotonic()
@@ -33,8 +34,8 @@ class Clock:
         return due
 
     def checkpoint_due(self) -> bool:
-        """True from ``checkpoint_s`` after the last :meth:`kept` on."""
-        return time.monotonic() - self._kept >= self.checkpoint_s
+        """True from ``checkpoint_s()`` after the last :meth:`kept` on."""
+        return time.monotonic() - self._kept >= self.checkpoint_s()
 
     def kept(self) -> None:
         """A checkpoint was kept."""

@@ -82,7 +82,7 @@ def run_pack(
         ConfigurationError: If the program cannot run as declared; and whatever a task, rule or probe
             raises, but lack of memory, for which batches are halved down to ``out_of_memory``.
     """
-    clock = Clock(flush_s, time_limit_s, checkpoints.every_s if checkpoints else math.inf)
+    clock = Clock(flush_s, time_limit_s, lambda: checkpoints.every_s if checkpoints else math.inf)
     if isinstance(pack.program, Measurement):
         return (yield from measure(pack.program, pack.members, recorder, clock))
     if pack.program is None:

@@ -75,6 +75,7 @@ class Report:
         lost: Whether the failure may not be in the store, because the worker died or could not begin.
         out_of_memory: Whether it was lost for lack of memory: what is left of the pack is then split.
         held: Whether nothing was run, because another runs the pack or has committed it meanwhile.
+        stopped: Whether the pack ended before it was done, because the run is told to end.
     """
 
     pack_id: str
@@ -87,6 +88,7 @@ class Report:
     lost: bool = False
     out_of_memory: bool = False
     held: bool = False
+    stopped: bool = False
 
 
 OnReport = Callable[[Report], None]
@@ -98,7 +100,8 @@ class Launcher(ABC):
     What must hold of every launcher:
 
     - Every order ends as a commit in the store, or as a report with an error, or as one that says that
-      another holds the pack; the store is the truth.
+      another holds the pack; the store is the truth. After a report of a pack that was stopped, the orders
+      that have not begun need not be begun.
     - A pack that fails does not keep another from running, except where ``run`` raises.
     - An interrupt leaves what is committed as it is.
     """

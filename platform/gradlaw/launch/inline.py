@@ -20,3 +20,5 @@ class InlineLauncher(Launcher):
             with confined(order):
                 for report in work(replace(order, device=local_device(order.device))):
                     on_report(report)
+                    if report.stopped:
+                        return

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -32,6 +33,9 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its output writes to stdout 
 
 import ray
 from ray import cloudpickle, tune
+from ray.air.execution._internal import actor_manager
+from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.tune.execution import tune_controller
 
 from gradlaw.launch.cluster import joined_cluster, private_cluster
 from gradlaw.launch.resources import Bundle, Cluster, joined_resources, own_node
@@ -115,12 +119,39 @@ def _set_alarm(order: Order) -> threading.Timer | None:
     return alarm
 
 
+class _Stopped(tune.Stopper):
+    """Ends Tune once a pack was stopped and what ran beside it has ended: those that wait need not begin.
+
+    Attributes:
+        seen: Whether a pack was stopped.
+        running: Tune's trials that began before.
+    """
+
+    def __init__(self) -> None:
+        self.seen = False
+        self.running: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: see :class:`_Forward`."""
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No pack is ended by what it reports."""
+        del trial_id, result
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether nothing that runs is to be waited for."""
+        return self.seen and not self.running
+
+
 class _Forward(tune.Callback):
     """Hands each report, and each lost actor, to the run."""
 
-    def __init__(self, orders: Sequence[SentOrder], on_report: OnReport) -> None:
+    def __init__(self, orders: Sequence[SentOrder], on_report: OnReport, stopped: _Stopped) -> None:
         self._orders = orders
         self._on_report = on_report
+        self._stopped = stopped
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune saves its callbacks for a restore, and runs here are never restored by Tune."""
@@ -130,12 +161,23 @@ class _Forward(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any
     ) -> None:
         """A worker's report."""
-        del iteration, trials, trial, info
-        self._on_report(Report(**result["report"]))
+        del iteration, trials, info
+        report = Report(**result["report"])
+        self._stopped.seen |= report.stopped
+        if report.finished:
+            self._stopped.running.discard(trial.trial_id)
+        self._on_report(report)
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A pack begins; after one that was stopped it ends as it begins."""
+        del iteration, trials, info
+        if not self._stopped.seen:
+            self._stopped.running.add(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The actor died, or its node."""
         del iteration, trials, info
+        self._stopped.running.discard(trial.trial_id)
         pack_id, starved = self._orders[trial.config[PACK]].pack_id, _is_starved(trial)
         cause = _cause(trial)
         self._on_report(Report(pack_id=pack_id, finished=True, error=cause, lost=True, out_of_memory=starved))
@@ -150,8 +192,24 @@ def _cause(trial: Any) -> str:
 
 def _is_starved(trial: Any) -> bool:
     """Whether Ray ended the actor because its node ran low on memory."""
-    error: object = trial.get_pickled_error()
-    return isinstance(error, ray.exceptions.OutOfMemoryError)
+    return isinstance(trial.get_pickled_error(), OutOfMemoryError)
+
+
+@contextmanager
+def _starvation_ends_one() -> Iterator[None]:
+    """Lets Tune take an actor that Ray ended for memory as an actor that died.
+
+    It asks for ``RayActorError``, of which ``OutOfMemoryError`` is none, and otherwise ends with all its trials.
+    """
+    deaths = (RayActorError, OutOfMemoryError)
+    modules = [module for module in (actor_manager, tune_controller) if hasattr(module, "RayActorError")]
+    for module in modules:
+        vars(module)["RayActorError"] = deaths
+    try:
+        yield
+    finally:
+        for module in modules:
+            vars(module)["RayActorError"] = RayActorError
 
 
 def _send(order: Order, ask: Bundle, num_workers: int) -> SentOrder:
@@ -204,7 +262,9 @@ class RayLauncher(Launcher):
         if warning := require_token():
             logger.warning(warning)
         address = self._address or os.environ.get("RAY_ADDRESS") or "local"
+        before = signal.getsignal(signal.SIGTERM)
         with private_cluster() if address == "local" else joined_cluster(address):
+            _heed(before)
             yield
 
     def run(self, orders: Sequence[Order], on_report: OnReport) -> None:
@@ -234,16 +294,19 @@ class RayLauncher(Launcher):
                 for at in places:
                     order, ask = settled[at]
                     sent.append(_send(order, ask, 1 if order.pack.exclusive else cluster.num_workers(ask)))
-                self._fit(sent, on_report)
+                stopped = _Stopped()
+                self._fit(sent, on_report, stopped)
+                if stopped.seen:
+                    return
 
-    def _fit(self, orders: Sequence[SentOrder], on_report: OnReport) -> None:
+    def _fit(self, orders: Sequence[SentOrder], on_report: OnReport, stopped: _Stopped) -> None:
         asks = [order.ask.request() for order in orders]
         trainable = tune.with_parameters(
             PackTrainable,
             orders=orders,
             python_path=[str(Path(item).resolve()) for item in sys.path],
         )
-        with tempfile.TemporaryDirectory(prefix="gradlaw-tune-") as folder:
+        with tempfile.TemporaryDirectory(prefix="gradlaw-tune-") as folder, _starvation_ends_one():
             tune.Tuner(
                 tune.with_resources(
                     trainable, lambda config: tune.PlacementGroupFactory([asks[config[PACK]]])
@@ -253,10 +316,17 @@ class RayLauncher(Launcher):
                 run_config=tune.RunConfig(
                     storage_path=folder,
                     verbose=0,
-                    callbacks=[_Forward(orders, on_report)],
+                    stop=stopped,
+                    callbacks=[_Forward(orders, on_report, stopped)],
                     failure_config=tune.FailureConfig(max_failures=0),
                 ),
             ).fit()
+
+
+def _heed(handler: Any) -> None:
+    """Sets a handler of SIGTERM again, if it is one: Ray puts its own in the place of whatever there is."""
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _slices(places: Sequence[int], num_workers: int) -> Iterator[Sequence[int]]:

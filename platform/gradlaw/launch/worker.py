@@ -17,8 +17,14 @@ from gradlaw.engine.rows import metrics_table
 from gradlaw.engine.run import run_pack
 from gradlaw.launch.base import Order, Report
 from gradlaw.pack import Pack, Training, probe_digests, program_source, program_tables
+from gradlaw.store import stops
 from gradlaw.store.attempts import Sight, committed_since
-from gradlaw.store.checkpoints import CheckpointGoneError, PackCheckpoints, clear_checkpoints
+from gradlaw.store.checkpoints import (
+    CheckpointGoneError,
+    PackCheckpoints,
+    PackStoppedError,
+    clear_checkpoints,
+)
 from gradlaw.store.leases import Leases, Tenant
 from gradlaw.store.store import Store
 from gradlaw.store.trials import TrialRow
@@ -31,7 +37,8 @@ def work(order: Order) -> Iterator[Report]:
 
     Yields:
         A report at each flush, and one, ``finished``, after the commit; one alone, ``held``, if another runs
-        the pack, or has committed it since the driver looked.
+        the pack, or has committed it since the driver looked. If the run is told to end meanwhile, the last
+        one is ``stopped``: the pack kept a checkpoint, where it keeps any, and is not committed.
 
     Raises:
         Exception: What the pack raised, unwrapped, once its trials are committed as ``error``; but lack of
@@ -39,20 +46,27 @@ def work(order: Order) -> Iterator[Report]:
     """
     torch.set_num_threads(order.threads)
     pack, store = order.pack, Store.open(order.store)
+    if stops.is_asked(store.files, order.tenant.driver):
+        yield Report(pack_id=pack.pack_id, finished=True, stopped=True)
+        return
     leases = Leases(store.files, order.tenant.driver)
     tenant = replace(order.tenant, device=order.device)
     hold = leases.acquire(pack.pack_id, tenant, _CpuShare(order.threads))
     if hold is None:
         yield Report(pack_id=pack.pack_id, finished=True, held=True)
         return
+    stopped = False
     with hold:
         if committed_since(store.files, pack.study, pack.pack_id, order.seen):
             yield Report(pack_id=pack.pack_id, finished=True, held=True)
         else:
-            yield from _work(order, store)
+            stopped = yield from _work(order, store)
+    if stopped:  # told once the lease is free, for the next run may be elsewhere
+        yield Report(pack_id=pack.pack_id, finished=True, stopped=True)
 
 
-def _work(order: Order, store: Store) -> Iterator[Report]:
+def _work(order: Order, store: Store) -> Generator[Report, None, bool]:
+    """Runs the pack to its end; whether it was stopped before."""
     pack = order.pack
     while True:
         try:
@@ -60,12 +74,14 @@ def _work(order: Order, store: Store) -> Iterator[Report]:
             break
         except CheckpointGoneError:  # it is another's by now, or a younger one is there
             continue
+        except PackStoppedError:
+            return True
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             cause = f"{type(error).__name__}: {first_line(error)}"
             yield Report(pack_id=pack.pack_id, finished=True, error=cause, lost=True, out_of_memory=True)
-            return
+            return False
     clear_checkpoints(store.files, pack.pack_id)
     states = Counter(str(result.state) for result in results)
     steps = sum(result.steps_done for result in results)
@@ -78,6 +94,7 @@ def _work(order: Order, store: Store) -> Iterator[Report]:
         finished=True,
         note="; ".join(notes),
     )
+    return False
 
 
 def _attempt(order: Order, store: Store) -> Generator[Report, None, tuple[TrialResult, ...]]:
@@ -86,7 +103,7 @@ def _attempt(order: Order, store: Store) -> Generator[Report, None, tuple[TrialR
     with open_writer(store, pack) as writer:
         try:
             results = yield from _train(order, store, writer)
-        except CheckpointGoneError:
+        except (CheckpointGoneError, PackStoppedError):
             raise
         except Exception as error:
             writer.abandon()
@@ -220,6 +237,10 @@ def _train(
                     note=note,
                 )
             checkpoints.notes.clear()
+            if stops.is_asked(store.files, order.tenant.driver):
+                if not isinstance(program, Training):  # it keeps no checkpoints
+                    raise PackStoppedError
+                checkpoints.stop()
 
 
 def trial_rows(

@@ -19,7 +19,7 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors import numpy as tensors
 
-from gradlaw.errors import StoreError
+from gradlaw.errors import GradlawError, StoreError
 from gradlaw.store import paths
 from gradlaw.store.faults import reach
 from gradlaw.store.files import STALE_S, Entry, Files, UnreachableError
@@ -40,6 +40,10 @@ Arrays = Mapping[str, NDArray[Any]]
 
 class CheckpointGoneError(StoreError):
     """A checkpoint was deleted while it was read: what was read of it must be forgotten."""
+
+
+class PackStoppedError(GradlawError):
+    """A pack that ends before it is done, because its run is told to end; its checkpoint is kept."""
 
 
 class PackCheckpoints:
@@ -67,6 +71,7 @@ class PackCheckpoints:
         self._last: tuple[str, ...] = ()
         self._number = 0
         self._keeps = every_s < float("inf")
+        self._stopping = False
 
     def append(self, table: Table, columns: Columns) -> None:
         """As of the writer; the rows are held for the next checkpoint too."""
@@ -117,14 +122,23 @@ class PackCheckpoints:
             return held["content"], arrays
         return None
 
+    def stop(self) -> None:
+        """Ends the pack at the end of its segment, once a checkpoint is kept there."""
+        self._stopping, self.every_s = True, 0.0
+
     def keep(self, content: Mapping[str, Any], arrays: Arrays) -> None:
         """Keeps a checkpoint that stands for all rows appended so far; the one before it goes.
 
         If it cannot be written, the pack goes on without: a note says so, and the last whole one stays.
+
+        Raises:
+            PackStoppedError: After :meth:`stop`.
         """
         if self._keeps:
             with self._or_without():
                 self._keep(content, arrays)
+        if self._stopping:
+            raise PackStoppedError
 
     @contextmanager
     def _or_without(self) -> Iterator[None]:

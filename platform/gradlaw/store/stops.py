@@ -1,0 +1,29 @@
+"""Runs that are told to end: their workers, wherever they are, hear of it through the store."""
+
+from __future__ import annotations
+
+from gradlaw.store.files import TEMPORARY, Files
+
+
+def ask(files: Files, driver: str) -> None:
+    """Tells the workers of a run to keep checkpoints and end.
+
+    Args:
+        files: The store's.
+        driver: Token of the run.
+    """
+    files.create(_key(driver), b"", durable=False)
+
+
+def is_asked(files: Files, driver: str) -> bool:
+    """Whether the workers of a run are to end; those of no run never are."""
+    return bool(driver) and files.exists(_key(driver))
+
+
+def clear(files: Files, driver: str) -> None:
+    """Forgets that a run was told to end; what a killed one leaves goes as any temporary file."""
+    files.delete(_key(driver))
+
+
+def _key(driver: str) -> str:
+    return f"{TEMPORARY}/stop-{driver}"
