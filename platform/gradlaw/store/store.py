@@ -205,7 +205,7 @@ class Store:
         return self._documents(paths.VERDICTS, study)
 
     def _append(self, folder: str, study: str, document: Mapping[str, Any]) -> int:
-        held = len(self.files.scan(f"{folder}/{study}"))
+        held = len(self.files.scan(f"{folder}/{paths.check('study', study)}"))
         return next(number for number in count(held + 1) if self._create(folder, study, document, number))
 
     def _create(self, folder: str, study: str, document: Mapping[str, Any], number: int) -> bool:
