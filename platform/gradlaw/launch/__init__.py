@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gradlaw.errors import UnknownNameError
-from gradlaw.launch.base import Launcher
+
+if TYPE_CHECKING:  # the modules beside this one are imported without torch
+    from gradlaw.launch.base import Launcher
 
 LAUNCHERS = ("inline", "ray")
 
