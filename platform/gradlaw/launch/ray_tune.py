@@ -45,6 +45,8 @@ logger = logging.getLogger("gradlaw")
 PACK = "pack"
 FIT_PACKS, PACKS_A_WORKER = 2000, 20
 """Packs that Tune is given at a time: at least this many, and this many for each worker."""
+OUT_OF_MEMORY = "due to the node running low on memory"
+"""What Ray says of an actor that it ended for memory; Tune keeps no more of it than that."""
 HANG_FACTOR, HANG_GRACE_S = 2.0, 5.0
 """A worker is ended after this many time limits and seconds: one long step is still waited for."""
 
@@ -178,8 +180,8 @@ class _Forward(tune.Callback):
         """The actor died, or its node."""
         del iteration, trials, info
         self._stopped.running.discard(trial.trial_id)
-        pack_id, starved = self._orders[trial.config[PACK]].pack_id, _is_starved(trial)
-        cause = _cause(trial)
+        pack_id, cause = self._orders[trial.config[PACK]].pack_id, _cause(trial)
+        starved = OUT_OF_MEMORY in cause
         self._on_report(Report(pack_id=pack_id, finished=True, error=cause, lost=True, out_of_memory=starved))
 
 
@@ -190,16 +192,11 @@ def _cause(trial: Any) -> str:
     return " ".join(text.partition("\n")[2].split())[:300] or "the worker died"
 
 
-def _is_starved(trial: Any) -> bool:
-    """Whether Ray ended the actor because its node ran low on memory."""
-    return isinstance(trial.get_pickled_error(), OutOfMemoryError)
-
-
 @contextmanager
 def _starvation_ends_one() -> Iterator[None]:
     """Lets Tune take an actor that Ray ended for memory as an actor that died.
 
-    It asks for ``RayActorError``, of which ``OutOfMemoryError`` is none, and otherwise ends with all its trials.
+    It asks for ``RayActorError``, of which ``OutOfMemoryError`` is none, and else ends with all its trials.
     """
     deaths = (RayActorError, OutOfMemoryError)
     modules = [module for module in (actor_manager, tune_controller) if hasattr(module, "RayActorError")]
