@@ -193,8 +193,8 @@ def _crossover(setting: Setting) -> Claim:
     asked |= {"beta1": BATCH_BETAS[0][0], "lr": setting.lr}
     sample = {**asked, "num_train": setting.num_train, "factor": FACTOR}
     planted: tuple[tuple[str, str, Expected], ...] = (
-        ("near", "Slopes that change their sign at B_simple must be found near it.", "supported"),
-        ("far", "Slopes that change it at eight times B_simple must not be.", "refuted"),
+        ("near", "Slopes put there by hand that change their sign at B_simple must be found.", "supported"),
+        ("far", "Slopes that change it at eight times B_simple must be refuted.", "refuted"),
     )
     return Claim(
         name=f"crossover_{setting.task}",

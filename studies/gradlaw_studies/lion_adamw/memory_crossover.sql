@@ -4,8 +4,8 @@
 -- the smallest, or above the largest if the slope is above zero there; a seed is left out if by that it may be near
 -- B_simple or not. B_simple = tr Sigma / |G|^2 of the seed, both averaged over its mini-batch trials' rows from half the
 -- crossing's step to 3/2 of it; a seed without is left out. The full set (batch_size 0) counts as $num_train.
--- $source: 'measured', or a check of the instrument: slopes ln(B_simple / B), which change sign at B_simple ('near'), or
--- at eight times that ('far').
+-- $source: 'measured', or a plumbing check: slopes that change sign half-way (in ln B) between the smallest size and the
+-- largest, with B_simple put there ('near'), or at an eighth of that ('far').
 WITH crossings AS (
 -- include: memory_crossings.sql
 ),
@@ -31,19 +31,24 @@ scales AS (
 measured AS (
     SELECT seed, size, regr_slope(ln(grad_l1), x) AS slope FROM crossed GROUP BY seed, size
 ),
-slopes AS (
-    SELECT
-        m.seed,
-        m.size,
-        ln(s.simple) AS log_simple,
-        CASE $source
-            WHEN 'measured' THEN m.slope
-            WHEN 'near' THEN ln(s.simple / m.size)
-            WHEN 'far' THEN ln(8 * s.simple / m.size)
-        END AS slope
+sized AS (
+    SELECT m.*, s.simple, (ln(min(m.size) OVER own) + ln(max(m.size) OVER own)) / 2 AS middle
     FROM measured AS m
     JOIN scales AS s USING (seed)
     WHERE isfinite(m.slope)
+    WINDOW own AS (PARTITION BY m.seed)
+),
+slopes AS (
+    SELECT
+        seed,
+        size,
+        if($source = 'measured', slope, middle - ln(size)) AS slope,
+        CASE $source
+            WHEN 'measured' THEN ln(simple)
+            WHEN 'near' THEN middle
+            WHEN 'far' THEN middle - ln(8)
+        END AS log_simple
+    FROM sized
 ),
 neighbours AS (
     SELECT
