@@ -14,7 +14,7 @@ import psutil
 import pytest
 from cluster import RayCluster
 from drivers import Drivers
-from held import committed
+from held import STUDIES, committed
 
 pytestmark = pytest.mark.slow
 
@@ -151,3 +151,25 @@ def test_two_drivers_on_one_cluster_and_one_store(bench: Bench, tiny: Tiny, asse
     second = bench.start(seeds=6)
     assert (bench.drivers.wait(first), bench.drivers.wait(second)) == (0, 0)
     assert_whole(bench.store, 10)
+
+
+def test_two_drivers_of_one_plan_and_another_study_at_once(bench: Bench, assert_whole: Check) -> None:
+    """Counted in committed rows beyond one a trial, no trial runs twice."""
+    pids = [bench.start(seeds=10), bench.start(seeds=10)]
+    own, bench.study = bench.store, str(STUDIES / "claimed")
+    bench.store = own.with_name("of_another")
+    pids.append(bench.start())
+    assert [bench.drivers.wait(pid) for pid in pids] == [0, 0, 0]
+    rows = committed(own)
+    assert (len(rows), len({row["trial_id"] for row in rows})) == (20, 20)
+    assert_whole(own, 10)
+    assert len(committed(bench.store)) == 8
+
+
+def test_a_driver_takes_over_from_one_that_dies(bench: Bench, assert_whole: Check) -> None:
+    """Both are at the same plan; what the first one's workers held is run by the second."""
+    first, second = bench.start(**LONG), bench.start(**LONG)
+    bench.await_file("_live/*.parquet")
+    bench.drivers.kill(first)
+    assert bench.drivers.wait(second) == 0
+    assert_whole(bench.store, SEEDS, steps=STEPS)
