@@ -69,9 +69,12 @@ class PlanData:
     ) -> None:
         self._connection, self._views, self._resolved = connection, tuple(views), resolved
         self.record = record
-        rows = connection.execute(_TRIALS, {"plan_id": record.plan_id, "missing": MISSING}).df()
-        kinds = rows.groupby(["state", "asked", "held"], dropna=False, sort=False)  # few, of many trials
-        ended = [_ended(str(state), str(asked), held) for (state, asked, held), _ in kinds]
+        given = {"plan_id": record.plan_id, "missing": MISSING}
+        # Through Arrow, because for a data frame DuckDB makes a Python object of each text.
+        rows = connection.sql(_TRIALS, params=given).to_arrow_table().to_pandas()
+        kind = ["state", "asked", "held"]
+        kinds = rows.groupby(kind, dropna=False, sort=False)  # few, of many trials
+        ended = [_ended(*values) for values in kinds.head(1)[kind].itertuples(index=False)]
         columns = ["trial_id", "seed", "tuning", "state"]
         self.trials = rows[columns].assign(ended=np.array(ended, dtype=np.bool_)[kinds.ngroup()])
 
