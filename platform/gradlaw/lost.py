@@ -12,7 +12,7 @@ from gradlaw.store.checkpoints import newest_checkpoints
 from gradlaw.store.paths import CheckpointKey
 from gradlaw.store.store import Store
 from gradlaw.telling import Teller
-from gradlaw.trial import State
+from gradlaw.trial import MAX_ATTEMPTS, State
 
 
 def commit_lost(
@@ -58,7 +58,9 @@ def commit_lost(
             got_further = True
             teller.say(f"pack {pack_id}: lost for lack of memory; it goes on narrower")
             continue
-        state = State.OUT_OF_MEMORY if report.out_of_memory else State.LOST
+        # a node may lack memory for what others take: it is the trial's own fault only if it happens again
+        spent = max(order.attempts.get(item, 0) for item in reasons) + 1 >= MAX_ATTEMPTS
+        state = State.OUT_OF_MEMORY if report.out_of_memory and spent else State.LOST
         commit_unrun(store, order.pack, reasons, state, order.attempts)
         teller.say(f"pack {pack_id}: {len(reasons)} of {len(ids)} trials {state.replace('_', ' ')}")
     return got_further

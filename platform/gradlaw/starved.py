@@ -14,8 +14,8 @@ class Starved:
     """What one run has learned of the memory that its packs take.
 
     The engine halves its batches itself where an allocation fails. Here the whole process is gone, and with
-    it what it knew: each death halves the width, at width 1 the trials go on one by one, and one that dies
-    alone at width 1 is out of memory. None of this is a failed attempt.
+    it what it knew: each death halves the width, and at width 1 the trials go on one by one. None of this is
+    a failed attempt, but to die alone at width 1 is; the last one ends the trial as out of memory.
     """
 
     def __init__(self) -> None:
