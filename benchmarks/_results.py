@@ -33,12 +33,17 @@ def emit(record: Mapping[str, Any], *, keep: bool = False) -> None:
         record: Has a key ``benchmark``.
         keep: Whether to keep it.
     """
-    line = json.dumps({**record, **_origin(), "date": provenance.utc_now().isoformat(timespec="seconds")})
+    line = line_of(record)
     print(line, flush=True)
     if keep:
         FOLDER.mkdir(exist_ok=True)
         with (FOLDER / f"{record['benchmark']}.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+def line_of(record: Mapping[str, Any]) -> str:
+    """A record as a JSON line, with machine, versions, commit and date."""
+    return json.dumps({**record, **_origin(), "date": provenance.utc_now().isoformat(timespec="seconds")})
 
 
 @cache
