@@ -1,0 +1,91 @@
+"""Jobs of a real head with a token: sent, left alone, found again, stopped, refused."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from clients import Client
+from head import Head
+from held import STUDIES, committed, counting
+
+pytest.importorskip("aiohttp_cors", reason="a head that takes jobs needs ray[default]")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+GATED = str(STUDIES / "gated")
+Start = Callable[..., Client]
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    found = Head()
+    yield found
+    found.kill()
+
+
+@pytest.fixture
+def start(head: Head, tmp_path: Path) -> Start:
+    """Starts a command with the head's token, or with what is said instead."""
+    numbers = itertools.count()
+
+    def started(*words: str, **environment: str) -> Client:
+        where = head.address if words[0] == "run" else head.dashboard
+        log = tmp_path / f"client{next(numbers)}.err"
+        return Client([*words, "--address", where], head.environment(**environment), log)
+
+    return started
+
+
+def test_a_job_outlives_its_sender_and_is_found_again(head: Head, start: Start, tmp_path: Path) -> None:
+    store, gate = tmp_path / "store", tmp_path / "the gate's file"
+    words = ["submit", GATED, "--store", str(store), "--set", f"gate={gate}"]
+    sender = start(*words)
+    name = sender.wait_for("sent: ").split()[0]
+    sender.kill()
+
+    follower = start(*words)
+    assert follower.wait_for("already there: ").split()[0] == name
+    assert not store.exists() or committed(store) == []
+    gate.touch()
+
+    assert follower.wait() == 0, follower.text
+    assert follower.out.read_text() == ""
+    assert "4 trials, 0 in the store, 4 to run" in follower.text
+    assert f"{name}: succeeded" in follower.text
+    assert f"results: gradlaw status --store {store}" in follower.text
+    assert [(row["state"], row["attempt"]) for row in counting(store)] == [("done", 0)] * 4
+    assert sorted(row["square"] for row in counting(store, "squares")) == [0, 1, 4, 9]
+    assert head.token not in sender.text + follower.text
+
+
+def test_a_job_is_stopped_by_its_name(start: Start, tmp_path: Path) -> None:
+    words = ["submit", GATED, "--store", str(tmp_path / "store"), "--set", f"gate={tmp_path / 'never'}"]
+    sender = start(*words, "--no-follow")
+    assert sender.wait() == 0, sender.text
+    name = sender.wait_for("sent: ").split()[0]
+
+    stopper = start("submit", "--stop", name)
+    assert stopper.wait() == 0, stopper.text
+    follower = start("submit", "--attach", name)
+
+    assert follower.wait() == 1, follower.text
+    assert f"{name}: asked to end" in stopper.text
+    assert f"{name}: stopped" in follower.text
+    assert f"gradlaw submit --attach {name}" in sender.text
+
+
+def test_whoever_has_another_token_is_told_in_a_line(head: Head, start: Start, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("of another cluster")
+    joining = ["run", GATED, "--store", str(tmp_path / "store")]
+
+    for words in (["submit", "--attach", "x"], joining):
+        refused = start(*words, RAY_AUTH_TOKEN_PATH=str(other))
+        assert refused.wait() == 1, refused.text
+        (line,) = [item for item in refused.text.splitlines() if item.startswith("error: ")]
+        assert "refuses" in line
+        assert "~/.ray/auth_token" in line, "the remedy"
+        assert "Traceback" not in refused.text
+        assert head.token not in refused.text
