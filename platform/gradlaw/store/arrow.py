@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 
-from pyarrow import fs
+from pyarrow import fs  # type: ignore[import-untyped]  # pyarrow ships no types
 
 from gradlaw.errors import StoreError
 

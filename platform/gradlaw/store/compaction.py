@@ -22,7 +22,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]  # pyarrow ships no
 from gradlaw.errors import StoreError
 from gradlaw.store import paths
 from gradlaw.store.faults import reach
-from gradlaw.store.files import STALE_S, Files, UnreachableError
+from gradlaw.store.files import STALE_S, Content, Files, content_of
 from gradlaw.store.parquet import (
     ROW_GROUP_BYTES,
     ROW_GROUP_ROWS,
@@ -193,12 +193,15 @@ class _Merge:
         tables: dict[str, list[pa.Table]] = {}
         copied: dict[str, list[DataFile]] = {}
         packs: set[PackKey] = set()
+        loading = [file for unit in group for file in unit.files if file.table not in self._copied]
+        contents = self._files.read_each(file.key for file in loading)  # on a bucket many at once
         for unit in group:
+            small = [(file, next(contents)[1]) for file in unit.files if file.table not in self._copied]
+            large = [file for file in unit.files if file.table in self._copied]
             try:
-                large = [file for file in unit.files if file.table in self._copied]
                 for file in large:
                     check_content(self._files, file, verify=True)
-                loaded = [(file.table, _load(self._files, file)) for file in unit.files if file not in large]
+                loaded = [(file.table, _loaded(file, content)) for file, content in small]
             except DamagedError as error:
                 named.append(SetAside(self._files.location(error.key), error.reason))
                 continue
@@ -229,7 +232,9 @@ class _Merge:
                 for rows in chain([first], groups):
                     writer.write_table(rows.cast(schema), row_group_size=ROW_GROUP_ROWS)
             size, sha256 = sink.size, sink.sha256
-            sink.publish(key)
+            if not sink.publish(key):
+                msg = f"{self._files.location(key)} exists, though its name was drawn; compact again"
+                raise StoreError(msg)
         return DataFile(table=table, key=key, size=size, sha256=sha256, rows=num_rows)
 
 
@@ -268,16 +273,16 @@ def _size(unit: Unit) -> int:
     return sum(file.size for file in unit.files)
 
 
-def _load(files: Files, file: DataFile) -> pa.Table:
+def _loaded(file: DataFile, content: Content) -> pa.Table:
     """The rows of a file, from the very bytes whose digest is compared."""
     try:
-        data = files.read(file.key)
+        data = content_of(content)
         if file.sha256 and hashlib.sha256(data).hexdigest() != file.sha256:
             raise DamagedError(file.key, "its content is not what was committed (digest)")
         return read_bytes(data)[0]
     except FileNotFoundError as error:
         raise DamagedError(file.key, "it is missing") from error
-    except (DamagedError, UnreachableError):
+    except DamagedError:
         raise
     except StoreError as error:
         raise DamagedError(file.key, str(error)) from error

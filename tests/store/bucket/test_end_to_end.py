@@ -1,0 +1,154 @@
+"""A study on a bucket, from its run to its report: what a store on a disk answers, to the last digit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from bucket_server import SECRET, Proxy, drawn
+from held import STUDIES, committed, counting
+
+import gradlaw
+from gradlaw.adaptive.export import export_journal
+from gradlaw.planned import plan_study
+from gradlaw.store.store import Store
+from gradlaw_analysis import open_store
+
+JUDGED, KEPT, SOUGHT, TINY = (STUDIES / name for name in ("judged", "kept", "sought", "tiny"))
+OWN = ("wall_s", "started_at", "pack_id", "attempt")
+
+
+def same(rows: list[dict[str, Any]]) -> list[str]:
+    """Rows as text, exactly, without what a second run says otherwise."""
+    return sorted(repr({name: value for name, value in row.items() if name not in OWN}) for row in rows)
+
+
+def trained(study: Path, store: Path | str, **how: Any) -> gradlaw.RunSummary:
+    summary = gradlaw.run(study, store=store, launcher="inline", compile="never", width=4, **how)
+    assert summary.complete
+    return summary
+
+
+def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gradlaw.cli", *words],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=os.environ | environment,
+    )
+
+
+def test_every_question_has_the_answer_of_a_disk(address: str, proxy: Proxy, tmp_path: Path) -> None:
+    """With one request in twenty meeting a fault."""
+    disk = tmp_path / "disk"
+    proxy.plan = drawn(3, 0.05)
+    for place in (disk, address):
+        trained(JUDGED, place)
+    assert trained(JUDGED, address).trials_run == 0
+    assert sum(proxy.done.values()) > 5
+    for table in ("trials", "drawn_noise"):
+        assert same(counting(address, table)) == same(counting(disk, table))
+    for _ in ("as written", "compacted"):
+        found = [
+            [item.document() for item in open_store(place).verdicts([JUDGED])] for place in (disk, address)
+        ]
+        for documents in found:
+            for document in documents:
+                document.pop("files")  # digests of files with other times in them
+        assert found[0] == found[1]
+        assert len(found[0]) > 3
+        status = [str(open_store(place).status()) for place in (disk, address)]
+        assert status[0] == status[1]
+        assert [open_store(place).compact().generation for place in (disk, address)] == [1, 1]
+    query = (
+        "SELECT state, count(*) AS n, sum(std) AS s FROM trials JOIN drawn_noise USING (trial_id) GROUP BY 1"
+    )
+    assert open_store(address).sql(query).equals(open_store(disk).sql(query))
+    proxy.plan = None
+    report = open_store(address).report([JUDGED], tmp_path / "report.json")
+    content = json.loads(report.read_text())
+    assert content["store"] == address.rpartition("/")[2]
+    assert SECRET not in report.read_text()
+
+
+def test_weights_are_measured_again(address: str, tmp_path: Path) -> None:
+    changed: dict[str, object] = {"large.threshold": 0.3}
+    trained(KEPT, tmp_path / "disk", set=changed)
+    trained(KEPT, address)
+    summary = gradlaw.measure(KEPT, set=changed, store=address)
+    assert (summary.trials_measured, summary.complete) == (6, True)
+    query = "SELECT * EXCLUDE (pack_id, attempt) FROM large ORDER BY ALL"
+    answers = [open_store(place).sql(query, plan=summary.plan_id) for place in (tmp_path / "disk", address)]
+    assert len(answers[0]) > 0
+    assert answers[0].equals(answers[1])
+
+
+def test_a_search_runs_and_is_exported(address: str, tmp_path: Path) -> None:
+    trained(SOUGHT, address, preset="short")
+    planned = plan_study(SOUGHT, preset="short")
+    assert export_journal(planned, Store.open(address), tmp_path / "journal") == 8
+
+
+def test_what_was_killed_goes_on_from_its_checkpoint(address: str, tmp_path: Path) -> None:
+    how: dict[str, Any] = {"preset": "smoke", "set": {"steps": 270}}
+    trained(TINY, tmp_path / "disk", **how)
+    words = ["run", str(TINY), "--preset", "smoke", "--store", address, "--launcher", "inline"]
+    words += ["--compile", "never", "--width", "4", "--checkpoint-minutes", "1e-9", "--set", "steps=270"]
+    killed = command(*words, GRADLAW_FAULT="checkpoint_after_manifest:2")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert Store.open(address).index() == {}
+    assert any(key.endswith(".safetensors") for key in Store.open(address).files.scan("_checkpoints"))
+    notes: list[str] = []
+    trained(TINY, address, **how, say=notes.append)
+    assert any(f"goes on from its checkpoint {address}/_checkpoints/" in note for note in notes)
+    assert same(counting(address, "metrics")) == same(counting(tmp_path / "disk", "metrics"))
+    assert Store.open(address).files.scan("_checkpoints") == {}
+
+
+@pytest.mark.parametrize("fault", ["between_files:2", "after_commit:1"])
+def test_what_a_killed_writer_leaves_is_whole(fault: str, address: str, driver: ModuleType) -> None:
+    assert driver.killed(address, "run", 4, 2, fault=fault)
+    assert driver.drive(address, 4, 2) == (4 if fault == "between_files:2" else 2)
+    assert len(committed(address, "metrics")) == 20
+    assert driver.killed(address, "compact", fault="compaction_before_manifest:1")
+    assert driver.spawn(address, "compact").wait(60) == 0
+    assert (Store.open(address).resolve().generation, len(committed(address, "metrics"))) == (1, 20)
+
+
+@pytest.mark.slow
+def test_the_command_line_with_ray(address: str, proxy: Proxy, tmp_path: Path) -> None:
+    trained(TINY, tmp_path / "disk")
+    proxy.plan = drawn(5, 0.03)
+    with tempfile.TemporaryDirectory() as short:
+        words = [
+            "run",
+            str(TINY),
+            "--store",
+            address,
+            "--launcher",
+            "ray",
+            "--compile",
+            "never",
+            "--width",
+            "4",
+        ]
+        done = command(*words, TMPDIR=short)
+    assert done.returncode == 0, done.stderr
+    assert f"store {address}" in done.stderr
+    assert SECRET not in done.stderr + done.stdout
+    assert sum(proxy.done.values()) > 0
+    assert same(counting(address, "metrics")) == same(counting(tmp_path / "disk", "metrics"))
+    proxy.plan = None
+    for words in (["status"], ["sql", "SELECT count(*) AS n FROM trials", "--format", "csv"], ["compact"]):
+        done = command(*words, "--store", address)
+        assert done.returncode == 0, done.stderr
+    assert len(counting(address)) == 12
