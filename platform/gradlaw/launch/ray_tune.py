@@ -30,7 +30,6 @@ from gradlaw.launch.worker import commit_timed_out, work
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # an interrupt ends the run at once
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its output writes to stdout even when silent
-
 import ray
 from ray import cloudpickle, tune
 from ray.air.execution._internal import actor_manager
@@ -39,6 +38,7 @@ from ray.tune.execution import tune_controller
 
 from gradlaw.launch.cluster import joined_cluster, private_cluster
 from gradlaw.launch.resources import Bundle, Cluster, joined_resources, own_node
+from gradlaw.text import redact
 
 logger = logging.getLogger("gradlaw")
 
@@ -90,7 +90,7 @@ class PackTrainable(tune.Trainable):
         try:
             report = next(self._reports)
         except Exception as error:  # noqa: BLE001 - the driver decides what follows
-            cause = f"{type(error).__name__}: {error}"
+            cause = redact(f"{type(error).__name__}: {error}")
             report = Report(pack_id=self._order.pack_id, finished=True, error=cause, lost=True)
         if report.finished and self._alarm:
             self._alarm.cancel()
@@ -189,7 +189,7 @@ def _cause(trial: Any) -> str:
     """What Ray says of an actor's end, in one line."""
     file = Path(trial.error_file or "")
     text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
-    return " ".join(text.partition("\n")[2].split())[:300] or "the worker died"
+    return " ".join(redact(text.partition("\n")[2]).split())[:300] or "the worker died"
 
 
 @contextmanager

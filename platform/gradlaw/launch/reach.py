@@ -11,6 +11,7 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from gradlaw.errors import ClusterError, UsageError
+from gradlaw.text import redact
 
 CONNECT_S = 10.0
 WHERE_TOKENS_ARE = (
@@ -63,7 +64,7 @@ def connect(address: str, **settings: Any) -> None:
     try:
         ray.init(address=address, **settings)
     except (ConnectionError, RuntimeError) as error:
-        cause = " ".join(str(error).split())[:300]
+        cause = " ".join(redact(str(error)).split())[:300]
         msg = (
             f"Ray cluster {address}: {cause}; a run has to be started on a node of the cluster; "
             "from any other machine: gradlaw submit"

@@ -29,6 +29,7 @@ from gradlaw.store.leases import Leases, Tenant
 from gradlaw.store.store import Store
 from gradlaw.store.trials import TrialRow
 from gradlaw.store.writer import PackWriter
+from gradlaw.text import redact
 from gradlaw.trial import MAX_ATTEMPTS, RETRIABLE, State
 
 
@@ -201,7 +202,7 @@ def _ids(pack: Pack) -> list[str]:
 
 def _one_line(text: str) -> str:
     """A message as one line: of several faults all are told."""
-    return " ".join(text.split())[:1000]
+    return " ".join(redact(text).split())[:1000]  # cut last: half a secret would not be known as one
 
 
 def _train(
