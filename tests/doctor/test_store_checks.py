@@ -1,0 +1,169 @@
+"""Checks of the store, on folders and a bucket, sound and not."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bucket_server import Proxy, direct, proxy
+from held import bytes_of
+
+from gradlaw.doctor import store as checks
+from gradlaw.doctor.examine import Examined, examine
+from gradlaw.doctor.finding import Subject
+from gradlaw.store.files import Files
+from gradlaw.store.local import LocalFiles
+from gradlaw.store.store import Store
+
+__all__ = ["proxy"]
+
+NAMES = ["store place", "store exclusive", "store speed", "store clock"]
+
+
+def _look(store: Path | str, *names: str) -> dict[str, Examined]:
+    return {line.check: line for line in examine(Subject(store=str(store)), names or NAMES)}
+
+
+def _levels(found: dict[str, Examined]) -> list[str]:
+    return [line.level for line in found.values()]
+
+
+def test_a_folder_is_sound_and_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    Store.create(path)
+    before = bytes_of(path)
+    assert _levels(_look(path)) == ["ok"] * 4
+    assert bytes_of(path) == before
+
+
+def test_a_store_that_is_not_there_yet_is_not_made(tmp_path: Path) -> None:
+    assert _levels(_look(tmp_path / "a" / "b")) == ["ok"] * 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bucket_is_sound_and_stays_empty(proxy: Proxy) -> None:
+    found = _look("s3://results/doctor")
+    assert [line.level for line in found.values()] == ["ok"] * 4, found
+    assert "Contents" not in direct(proxy).list_objects_v2(Bucket="results")
+
+
+def test_a_bucket_that_is_not_there_fails(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradlaw.store.s3.PAUSES_S", (0.001,) * 2)
+    found = _look("s3://no-such-bucket/x", "store exclusive")
+    assert _levels(found) == ["fail"]
+
+
+def test_a_file_in_the_folder_s_place_fails_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for line in _look(tmp_path / "file" / "store").values():
+        assert line.level == "fail"
+        assert line.remedy
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_nearly_full(mounted: Path) -> None:
+    found = _look(mounted / "store")
+    assert found["store place"].level == "warn"
+    assert "tmpfs" in found["store place"].found
+    assert found["store exclusive"].level == "ok"
+    assert found["store speed"].level == "fail"
+    assert "free space there" in found["store speed"].remedy
+    assert list(mounted.iterdir()) == []
+
+
+def test_a_disk_that_is_read_only(mounted: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True)
+    for line in _look(mounted / "store").values():
+        assert line.level == "fail"
+        assert "ead-only" in line.found
+
+
+class _Replacing(LocalFiles):
+    """As a file system whose creation is not exclusive: the last one counts, and all think they won."""
+
+    def create(self, key: str, data: bytes, *, durable: bool = True) -> bool:
+        path = self.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return True
+
+
+class _Forgetting(LocalFiles):
+    """As a server that cuts what it is given."""
+
+    def read(self, key: str) -> bytes:
+        return super().read(key)[:1000]
+
+
+class _Ahead(LocalFiles):
+    """As a file server whose clock is ahead."""
+
+    ahead_s = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.ahead_s
+
+
+def _serve(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "open_files", lambda path: files)
+
+
+def test_creation_that_is_not_exclusive_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _serve(_Replacing(tmp_path / "store"), monkeypatch)
+    found = _look(tmp_path / "store", "store exclusive")["store exclusive"]
+    assert found.level == "fail"
+    assert found.found == "8 of 8 created one and the same file, allowed 1"
+    assert "hard links" in found.remedy
+
+
+def test_content_that_comes_back_changed_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _serve(_Forgetting(tmp_path / "store"), monkeypatch)
+    found = _look(tmp_path / "store", "store speed")["store speed"]
+    assert found.level == "fail"
+    assert "read back False" in found.found
+
+
+@pytest.mark.parametrize(("ahead_s", "level"), [(2.0, "ok"), (-60.0, "warn"), (4000.0, "fail")])
+def test_the_store_s_clock(
+    ahead_s: float, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = _Ahead(tmp_path / "store")
+    files.ahead_s = ahead_s
+    _serve(files, monkeypatch)
+    found = _look(tmp_path / "store", "store clock")["store clock"]
+    assert found.level == level
+
+
+def test_a_slow_store_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "SLOW_CREATE_S", 0.0)
+    found = _look(tmp_path / "store", "store speed")["store speed"]
+    assert found.level == "warn"
+    assert "wider packs" in found.remedy
+
+
+def test_nodes_need_a_folder_that_they_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = Subject(store=str(tmp_path / "store"), address="h:1", nodes=2)
+    monkeypatch.setattr(checks, "_kind_of", lambda folder: "ext4")
+    (alone,) = examine(subject, ["store place"])
+    assert alone.level == "warn"
+    assert "2 nodes have to see the same folder" in alone.found
+    monkeypatch.setattr(checks, "_kind_of", lambda folder: "nfs4")
+    (shared,) = examine(subject, ["store place"])
+    assert shared.level == "ok"
+    assert "shared by nodes" in shared.found
