@@ -1,0 +1,96 @@
+"""Packs on nodes of unequal size: each gets the CPUs, threads and memory that it asks for, where they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from cluster import RayCluster
+from held import STUDIES, counting
+
+import gradlaw
+from gradlaw.errors import ConfigurationError
+
+pytestmark = pytest.mark.slow
+
+PLACED = STUDIES / "placed"
+GIB = 2**30
+SMALL, LARGE = {"num_cpus": 1, "memory": 0.75 * GIB}, {"num_cpus": 3, "memory": 3 * GIB}
+
+
+@pytest.fixture(scope="module")
+def joined() -> Iterator[dict[str, float]]:
+    """A cluster of a node of 1 CPU and one of 3, joined; CPUs by the id of a node."""
+    from gradlaw.launch.auth import require_token
+
+    cluster = RayCluster(**SMALL)
+    try:
+        cluster.add_node(**LARGE)
+        require_token()
+        ray.init(cluster.address, log_to_driver=False, logging_level="error")
+        yield {node["NodeID"]: node["Resources"]["CPU"] for node in ray.nodes() if node["Alive"]}
+        ray.shutdown()
+    finally:
+        cluster.close()
+
+
+def placed(store: Path, **how: Any) -> Counter[tuple[str, int]]:
+    """Runs the measurements that say where they are; how many were on each node, with how many threads."""
+    summary = gradlaw.run(PLACED, store=store, launcher="ray", **how)
+    assert summary.complete
+    return Counter((row["node"], row["threads"]) for row in counting(store, "places"))
+
+
+def test_unequal_nodes_all_get_work(joined: dict[str, float], tmp_path: Path) -> None:
+    (tmp_path / "meet").mkdir()
+    found = placed(tmp_path / "store", preset="where", set={"meet": str(tmp_path / "meet")})
+    assert found == {(node, 1): cpus for node, cpus in joined.items()}, "one on one CPU, three on three"
+
+
+def test_packs_of_two_cpus_run_where_they_fit(joined: dict[str, float], tmp_path: Path) -> None:
+    large = next(node for node, cpus in joined.items() if cpus == 3)
+    assert placed(tmp_path, preset="where", seeds=2, cpus=2) == {(large, 2): 2}
+
+
+@pytest.mark.parametrize(
+    ("how", "asked"),
+    [
+        ({"cpus": 4}, "4 CPUs"),
+        ({"memory_gb": 7.0}, "1 CPU, 7.0 GiB"),
+        ({"cpus": 2, "memory_gb": 6.5}, "2 CPUs, 6.5 GiB"),
+    ],
+)
+def test_what_no_node_holds_is_refused_at_once(
+    joined: dict[str, float], tmp_path: Path, how: dict[str, Any], asked: str
+) -> None:
+    with pytest.raises(
+        ConfigurationError, match=rf"asks for {asked}.*1 of 1 CPU, 0\.8 GiB.*1 of 3 CPUs, 3\.0"
+    ):
+        gradlaw.run(PLACED, preset="where", store=tmp_path, launcher="ray", **how)
+    assert counting(tmp_path) == []
+
+
+def test_a_gpu_that_nobody_has_is_refused(joined: dict[str, float], tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"asks for 1 CPU, 0\.5 GPUs"):
+        gradlaw.run(PLACED, preset="wide", store=tmp_path, launcher="ray", device="cuda", gpus=0.5)
+
+
+def test_batches_are_as_wide_as_the_memory_of_their_node(joined: dict[str, float], tmp_path: Path) -> None:
+    """Of a node a pack has the share of its CPUs: 0.75 GiB on one, 1 GiB on the other; 0.5 are the worker's.
+
+    A member of a batch takes 24 MiB, so that 10 and 21 fit; packs of 16 are cut into batches alike. Four
+    packs run at once, three on the large node.
+    """
+    (tmp_path / "meet").mkdir()
+    meet = {"meet": str(tmp_path / "meet")}
+    store = tmp_path / "store"
+    summary = gradlaw.run(
+        PLACED, preset="wide", seeds=64, set=meet, store=store, launcher="ray", compile="never"
+    )
+    assert summary.states == {"done": 64}
+    packs = {(row["pack_id"], row["pack_width"]) for row in counting(store)}
+    assert sorted(width for _, width in packs) == [8, 16, 16, 16]
