@@ -238,7 +238,7 @@ def _run_preempted(
     store: Path, steps: int, launcher: _Preempted, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[bool, list[str]]:
     lines: list[str] = []
-    how = HOW | {"set": {"steps": steps}, "flush_s": 1e-9}
+    how = HOW | {"set": {"steps": steps}, "flush_s": 1e-9, "device": "cpu"}
     with monkeypatch.context() as patched:
         patched.setattr(runner, "make_launcher", lambda *_, **__: launcher)
         summary = gradlaw.run(TINY, store=store, say=lines.append, **how)
@@ -282,7 +282,7 @@ def test_a_checkpoint_that_names_foreign_files_is_not_used(half_way: Path, expec
     document.write_text(text.replace(f"{paths.CHECKPOINTS}/{tensors.name}", f"../{foreign.name}"))
     lines = _run(TINY, half_way)
     said = _about(lines, UNUSED)[0]
-    assert said.endswith("it names ../foreign.safetensors, which is no file of a checkpoint")
+    assert said.endswith("it names ../foreign.safetensors, which is no file of its pack's checkpoints")
     assert _about(lines, GOES_ON)[0].endswith("-0-0.json")
     assert foreign.exists()
     _assert_whole(half_way, expected)
