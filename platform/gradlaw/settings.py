@@ -29,7 +29,7 @@ def parse_settings(texts: Iterable[str]) -> dict[str, object]:
         else:
             try:
                 settings[name] = _number(yaml.safe_load(value))
-            except yaml.YAMLError:
+            except (yaml.YAMLError, RecursionError):  # an alias may hold itself
                 faults.append(f"--set: {name}: got {value!r}, allowed a number, a word, true, false or [..]")
     if faults:
         raise ConfigurationError(faults)

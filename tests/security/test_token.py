@@ -1,0 +1,63 @@
+"""Ray's token: asked for unless the environment says otherwise, and kept for its owner."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from gradlaw.errors import UsageError
+from gradlaw.launch import auth
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (auth.MODE, auth.TOKEN, auth.TOKEN_PATH):
+        monkeypatch.setenv(name, "")  # so that it is as it was in the end, even if it was not there
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "ray._raylet", raising=False)
+
+
+def test_a_token_is_made_once_and_for_its_owner(tmp_path: Path) -> None:
+    assert auth.require_token() == ""
+    assert os.environ[auth.MODE] == "token"
+    file = tmp_path / ".ray" / "auth_token"
+    token = file.read_text()
+    assert len(token) == 64
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [item.name for item in file.parent.iterdir()] == ["auth_token"]
+    assert auth.require_token() == ""
+    assert file.read_text() == token
+
+
+def test_a_token_that_others_can_read_is_said_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    auth.require_token()
+    file = auth.token_file()
+    file.chmod(0o644)
+    monkeypatch.setattr(auth, "is_shut", lambda folder: False)
+    assert auth.require_token().endswith(f"has mode 644, allowed 600; run: chmod 600 {file}")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+
+
+def test_a_folder_above_may_keep_others_out(tmp_path: Path) -> None:
+    auth.require_token()
+    auth.token_file().chmod(0o644)
+    tmp_path.chmod(0o700)
+    assert auth.require_token() == ""
+
+
+def test_off_is_never_unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(auth.MODE, "disabled")
+    assert "whoever reaches the ports of this Ray cluster runs code on it" in auth.require_token()
+    assert os.environ[auth.MODE] == "disabled"
+
+
+def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(auth.TOKEN_PATH, str(tmp_path / "none"))
+    with pytest.raises(UsageError, match=r"got .*none \(No such file or directory\), allowed"):
+        auth.require_token()
+    assert not (tmp_path / "none").exists()
