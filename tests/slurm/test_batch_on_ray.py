@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from gradlaw.cli import app
 
-SEEDS, STEPS = 4, 200
+SEEDS, STEPS = 6, 200  # three packs of twenty seconds for two nodes: one waits
 TOKEN = "c" * 64
 
 
