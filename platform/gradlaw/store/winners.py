@@ -108,8 +108,8 @@ class TrialIndex(Mapping[str, TrialStatus]):
 
     def __init__(self, index: pa.Table, needed: Needed | None = None) -> None:
         wins = winners(index, needed)
-        won = index.filter(pa.array(wins))
-        self._rows = {trial_id: row for row, trial_id in enumerate(won["trial_id"].to_pylist())}
+        won = index if wins.all() else index.filter(pa.array(wins))
+        self._rows = _rows(won["trial_id"], needed or {})
         states, self._state_codes = _coded(won["state"])
         self._states = [State(text) for text in states]
         self._probes, self._probe_codes = _coded(won["probes"])
@@ -144,6 +144,23 @@ class TrialIndex(Mapping[str, TrialStatus]):
         return len(self._rows)
 
 
+def _rows(ids: pa.ChunkedArray, needed: Needed) -> dict[str, int]:
+    """Row by trial id; where ``needed`` has the id, under its very object: a million texts take 70 MB."""
+    asked = pa.array(list(needed), pa.string())
+    held = pc.index_in(asked, value_set=ids)
+    found = zip(needed, held.to_pylist(), strict=True)
+    rows = {trial_id: row for trial_id, row in found if row is not None}
+    if len(rows) < len(ids):
+        others = pc.invert(pc.is_in(ids, value_set=asked))
+        places = np.flatnonzero(others.to_numpy())
+        rows.update(zip(ids.filter(others).to_pylist(), places.tolist(), strict=True))
+    return rows
+
+
 def _coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
-    array = pa.concat_arrays([pa.array([], pa.string()), *column.chunks]).dictionary_encode()
-    return array.dictionary.to_pylist(), array.indices.to_numpy()
+    """The distinct texts, and for each row the number of its own; without a copy of the column."""
+    coded = column.dictionary_encode()
+    if not coded.num_chunks:
+        return [], np.zeros(0, dtype=np.int32)
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in coded.chunks])
+    return coded.chunk(0).dictionary.to_pylist(), codes
