@@ -194,19 +194,15 @@ class Hold:
     ) -> None:
         self.pack_id, self.number = key
         self.is_lost = False
-        self._made = {self.number}
+        self._made, self._left = {self.number}, {self.number}
         self._files, self._tenant, self._sample = files, tenant, sample
         self._since, self._owner = datetime.now(UTC).timestamp(), uuid.uuid4().hex
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=f"lease of {self.pack_id}", daemon=True)
 
-    @property
-    def _key(self) -> str:
-        return paths.lease(self.pack_id, self.number)
-
     def begin(self) -> bool:
         """Makes the first file; returns False if another was faster."""
-        return self._create({})
+        return self._create(self.number, {})
 
     def renew(self) -> bool:
         """Takes the next number; returns False once another has taken the lease.
@@ -219,28 +215,32 @@ class Hold:
         self.is_lost = self.is_lost or not listed <= self._made
         if self.is_lost:
             return False
-        self.number += 1
-        try:
-            self.is_lost = not self._create(self._sample() if self._sample else {})
-        except BaseException:
-            self.number -= 1
-            raise
-        for number in listed:
-            self._files.delete(paths.lease(self.pack_id, number))
-        self._made = {*listed, self.number}
-        return not self.is_lost
+        number = max(self._made) + 1
+        self._made.add(number)
+        self._left.add(number)  # a write that fails may yet be carried out
+        if not self._create(number, self._sample() if self._sample else {}):
+            self.is_lost = True
+            return False
+        self.number = number
+        for old in listed:
+            self._files.delete(paths.lease(self.pack_id, old))
+            self._left.discard(old)
+        return True
 
     def release(self) -> None:
         """Gives the lease up."""
         if not self.is_lost:
             with suppress(StoreError):  # it expires
-                self._files.delete(self._key)
+                for number in self._left:
+                    self._files.delete(paths.lease(self.pack_id, number))
                 self._files.tidy(_folder(self.pack_id))
 
-    def _create(self, shares: Mapping[str, float | None]) -> bool:
+    def _create(self, number: int, shares: Mapping[str, float | None]) -> bool:
         process = this_process()._asdict()
         document = {"owner": self._owner, "since": self._since, **asdict(self._tenant), **process, **shares}
-        return self._files.create(self._key, json.dumps(document).encode(), durable=False)
+        return self._files.create(
+            paths.lease(self.pack_id, number), json.dumps(document).encode(), durable=False
+        )
 
     def _keep(self) -> None:
         while not self._ended.wait(RENEW_S) and not self.is_lost:
