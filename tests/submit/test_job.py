@@ -29,6 +29,13 @@ VALUES = {
     "preset": None,
     "seeds": 2,
     "explore": False,
+    "device": "auto",
+    "cpus": 1,
+    "gpus": None,
+    "memory_gb": None,
+    "width": None,
+    "time_limit_s": None,
+    "checkpoint_minutes": 5.0,
 }
 TINY = str(STUDIES / "tiny")
 
@@ -99,18 +106,24 @@ def test_the_same_plan_is_the_same_job_and_another_is_not() -> None:
 
 def test_all_that_cannot_be_meant_on_a_cluster_is_said_at_once() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        job(store="results", launcher="inline", dry_run=True)
+        job(store="results", launcher="inline", dry_run=True, width=0, device="cuda", cpus=0)
 
-    assert [fault.partition(":")[0] for fault in caught.value.faults] == [
-        "--store",
-        "--launcher",
-        "--dry-run",
-    ]
+    named = [fault.partition(":")[0] for fault in caught.value.faults]
+    assert named == ["--store", "--launcher", "--dry-run", "width", "cpus"], (
+        "whether there is cuda, nodes know"
+    )
     for store in ("results", "./results", "~/results", "s3://", "http://bucket/prefix"):
         with pytest.raises(ConfigurationError, match="all nodes of the cluster share"):
             job(store=store)
     for store in ("/shared/results", "gs://bucket/prefix"):
         assert job(store=store).store == store
+
+
+def test_a_share_of_a_plan_is_not_for_a_cluster() -> None:
+    for words in (["--shard", "1/2"], ["--shard=1/2"]):
+        with pytest.raises(UsageError, match="divides the plan itself"):
+            job(TINY, *words).refuse_share()
+    job().refuse_share()
 
 
 def test_what_run_would_refuse_is_refused_before_anything_is_sent() -> None:

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from gradlaw.errors import ConfigurationError
+from gradlaw.errors import UsageError, all_faults
+from gradlaw.options import RunOptions
 from gradlaw.planned import plan_study
 from gradlaw.settings import parse_settings
 from gradlaw.studies import SWEEPS
@@ -61,6 +63,16 @@ class Job:
         """Whether the store is a bucket, not a folder."""
         return REMOTE.fullmatch(self.store) is not None
 
+    def refuse_share(self) -> None:
+        """Raises if a share of the plan is asked for where a cluster divides the whole of it.
+
+        Raises:
+            UsageError: ``--shard`` is among the options.
+        """
+        if any(word.partition("=")[0] == "--shard" for word in self.options):
+            msg = "--shard: got with a cluster, which divides the plan itself; allowed with gradlaw run"
+            raise UsageError(msg)
+
     @property
     def identity(self) -> dict[str, str]:
         """By what two jobs are the same: the plan and the store."""
@@ -106,7 +118,7 @@ def shipped_files(job: Job) -> list[tuple[str, Path]]:
     )
 
 
-def make_job(study: str, options: Sequence[str], values: Mapping[str, object]) -> Job:
+def make_job(study: str, options: Sequence[str], values: Mapping[str, Any]) -> Job:
     """A run as a job, planned here first, so that its faults show before anything is sent.
 
     Args:
@@ -117,25 +129,21 @@ def make_job(study: str, options: Sequence[str], values: Mapping[str, object]) -
     Raises:
         UsageError: What ``gradlaw run`` would refuse to plan, or what cannot be meant on a cluster.
     """
-    store = str(values["store"])
-    if faults := _faults(values, store):
-        raise ConfigurationError(faults)
-    set_ = values["set_"]
-    seeds = values["seeds"]
-    planned = plan_study(
-        study,
-        preset=str(values["preset"]) if values["preset"] else None,
-        overrides=parse_settings(set_ if isinstance(set_, list | tuple) else ()),
-        seeds=seeds if isinstance(seeds, int) else None,
-        explore=bool(values["explore"]),
-    )
+    with all_faults([*_faults(values), *_options(values).faults()]):
+        planned = plan_study(
+            study,
+            preset=values["preset"],
+            overrides=parse_settings(values["set_"] or ()),
+            seeds=values["seeds"],
+            explore=values["explore"],
+        )
     planned.check_claims()
     shipped = _shipped(study, planned.folder.path)
     return Job(
         study=f"./{shipped.name}" if shipped else study,
         shipped=shipped,
         options=tuple(options),
-        store=store,
+        store=values["store"],
         study_name=planned.folder.name,
         plan_id=planned.plan.plan_id,
     )
@@ -148,8 +156,19 @@ def _shipped(study: str, path: Path) -> Path | None:
     return given.resolve() if by_path else None
 
 
-def _faults(values: Mapping[str, object], store: str) -> list[str]:
+def _options(values: Mapping[str, Any]) -> RunOptions:
+    """How it will be run, for its faults: the options that are named as they are typed, and the others."""
+    alike = ("device", "cpus", "gpus", "memory_gb", "width", "time_limit_s")
+    return RunOptions(
+        launcher="ray",
+        checkpoint_s=60.0 * values["checkpoint_minutes"],
+        **{name: values[name] for name in alike},
+    )
+
+
+def _faults(values: Mapping[str, Any]) -> list[str]:
     faults = []
+    store = values["store"]
     if not REMOTE.fullmatch(store) and not Path(store).is_absolute():
         faults.append(
             f"--store: got {store!r}, a folder of this machine; allowed s3://bucket/prefix, "

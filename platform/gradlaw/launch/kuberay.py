@@ -83,8 +83,9 @@ def render_rayjob(job: Job, cluster: Cluster) -> str:
     """The manifest as YAML, for ``kubectl create -f``.
 
     Raises:
-        ConfigurationError: Impossible settings, or a study too large to go along.
+        UsageError: Impossible settings, or a study too large to go along.
     """
+    job.refuse_share()
     with all_faults(cluster.faults()) as faults:
         if not job.is_remote:
             faults.append(
