@@ -20,11 +20,13 @@ from gradlaw.launch.base import Report
 from gradlaw.launch.ray_tune import _Forward, _Stopped
 from gradlaw.stop import Stop
 from gradlaw.store import stops
+from gradlaw.store.files import UnreachableError
+from gradlaw.store.local import LocalFiles
 from gradlaw.store.store import Store
 from gradlaw.tally import RunProgress
 
 TINY, TROUBLED = (str(STUDIES / name) for name in ("tiny", "troubled"))
-HOW: dict[str, Any] = {"compile": "never", "set": {"steps": 400}, "seeds": 4}
+HOW: dict[str, Any] = {"compile": "never", "set": {"steps": 300}, "seeds": 4}
 SOON: dict[str, Any] = HOW | {"flush_s": 0.01}
 
 
@@ -33,6 +35,7 @@ def _once_it_runs(stop: Stop) -> Callable[[RunProgress], None]:
     return lambda progress: stop.ask() if progress.steps_done else None
 
 
+@pytest.mark.slow
 def test_a_run_that_is_told_to_end_goes_on_where_it_was_bit_for_bit(tmp_path: Path) -> None:
     stop, told = Stop(), []
     began = gradlaw.run(
@@ -78,6 +81,14 @@ def test_a_wish_is_one_run_s_alone(tmp_path: Path) -> None:
     assert not stops.is_asked(files, "")
     stops.clear(files, "a" * 32)
     assert not stops.is_asked(files, "a" * 32)
+
+
+def test_a_store_that_does_not_answer_tells_nobody_to_end(tmp_path: Path) -> None:
+    class Mute(LocalFiles):
+        def exists(self, key: str) -> bool:
+            raise UnreachableError(key)
+
+    assert not stops.is_asked(Mute(tmp_path), "a" * 32)
 
 
 def _be_told_and_go_on(stop: Stop) -> None:

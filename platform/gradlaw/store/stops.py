@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradlaw.errors import StoreError
 from gradlaw.store.files import TEMPORARY, Files
 
 
@@ -16,12 +17,15 @@ def ask(files: Files, driver: str) -> None:
 
 
 def is_asked(files: Files, driver: str) -> bool:
-    """Whether the workers of a run are to end; those of no run never are."""
-    return bool(driver) and files.exists(_key(driver))
+    """Whether the workers of a run are to end; those of no run never are, nor where the store does not say."""
+    try:
+        return bool(driver) and files.exists(_key(driver))
+    except StoreError:
+        return False
 
 
 def clear(files: Files, driver: str) -> None:
-    """Forgets that a run was told to end; what a killed one leaves goes as any temporary file."""
+    """Forgets that a run was told to end. What a killed one leaves is empty and means nothing to others."""
     files.delete(_key(driver))
 
 
