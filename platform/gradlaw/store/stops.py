@@ -17,7 +17,7 @@ def ask(files: Files, driver: str) -> None:
 
 
 def is_asked(files: Files, driver: str) -> bool:
-    """Whether the workers of a run are to end; those of no run never are, nor where the store does not say."""
+    """Whether the workers of a run are to end; not those of no run, nor where the store does not say."""
     try:
         return bool(driver) and files.exists(_key(driver))
     except StoreError:
