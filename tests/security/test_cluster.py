@@ -38,6 +38,21 @@ except Exception as error:
 print("connected")
 """
 
+OPEN = """
+import sys
+import ray
+from gradlaw.launch.cluster import private_cluster
+with private_cluster():
+    print(ray.get_runtime_context().gcs_address, flush=True)
+    sys.stdin.read()
+"""
+JOIN = """
+import sys
+from gradlaw.launch.cluster import joined_cluster
+with joined_cluster(sys.argv[1]):
+    print("joined")
+"""
+
 
 @dataclass
 class Run:
@@ -130,6 +145,39 @@ def test_a_client_without_the_token_is_refused(run: Run, own: dict[str, str]) ->
 def test_a_client_with_the_token_is_let_in(run: Run) -> None:
     done = _knock(run, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": run.token})
     assert done.stdout == "connected\n", done.stdout + done.stderr
+
+
+def test_an_open_cluster_is_not_joined() -> None:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    server = subprocess.Popen(
+        [sys.executable, "-c", OPEN],
+        env={**own, "RAY_AUTH_MODE": "disabled"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdin
+    assert server.stdout
+    try:
+        address = server.stdout.readline().strip()
+        found = {}
+        for mode in ("token", "disabled"):
+            given = {**own, "RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": "0" * 64}
+            done = subprocess.run(
+                [sys.executable, "-c", JOIN, address],
+                env=given,
+                capture_output=True,
+                text=True,
+                timeout=LIMIT_S,
+            )
+            found[mode] = (done.stdout, done.stderr)
+    finally:
+        server.stdin.close()
+        server.wait(timeout=LIMIT_S)
+        server.stdout.close()
+    assert found["disabled"][0] == "joined\n", found
+    assert found["token"][0] == ""
+    assert "got one that asks for no token: whoever reaches it runs code" in found["token"][1]
 
 
 def test_nobody_else_can_enter_the_clusters_folder(run: Run) -> None:
