@@ -65,6 +65,7 @@ def schedule(packs: int) -> dict[str, Any]:
     plan_s, orders = time.perf_counter() - begun, Orders(planned.plan.packs[:packs])
     folders = [str(Path(__file__).parent), *sys.path]
     ray.init(
+        address="local",  # whatever else runs on the machine
         num_cpus=PROCESSES,
         include_dashboard=False,
         log_to_driver=False,
