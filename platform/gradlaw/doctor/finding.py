@@ -59,9 +59,9 @@ class Subject:
 
     @functools.cached_property
     def cluster(self) -> dict[str, Any]:
-        """What a look at the cluster gave, once for all checks: see :mod:`gradlaw.doctor.cluster_facts`."""
+        """What a look at the cluster gave, once for all checks: see :mod:`gradlaw.launch.facts`."""
         words = [self.address or "local", str(self.nodes), str(self.wait_s)]
-        return in_child("gradlaw.doctor.cluster_facts", *words, limit_s=60.0 + self.wait_s)
+        return in_child("gradlaw.launch.facts", *words, limit_s=60.0 + self.wait_s)
 
 
 def in_child(module: str, *words: str, limit_s: float) -> dict[str, Any]:
