@@ -109,9 +109,7 @@ def test_all_that_cannot_be_meant_on_a_cluster_is_said_at_once() -> None:
         job(store="results", launcher="inline", dry_run=True, width=0, device="cuda", cpus=0)
 
     named = [fault.partition(":")[0] for fault in caught.value.faults]
-    assert named == ["--store", "--launcher", "--dry-run", "width", "cpus"], (
-        "whether there is cuda, nodes know"
-    )
+    assert named == ["--store", "--launcher", "--dry-run", "width", "cpus"], "cuda is for nodes to have"
     for store in ("results", "./results", "~/results", "s3://", "http://bucket/prefix"):
         with pytest.raises(ConfigurationError, match="all nodes of the cluster share"):
             job(store=store)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -55,7 +57,11 @@ def test_a_job_outlives_its_sender_and_is_found_again(head: Head, start: Start, 
     assert "4 trials, 0 in the store, 4 to run" in follower.text
     assert f"{name}: succeeded" in follower.text
     assert f"results: gradlaw status --store {store}" in follower.text
-    assert [(row["state"], row["attempt"]) for row in counting(store)] == [("done", 0)] * 4
+    rows = counting(store)
+    assert [(row["state"], row["attempt"]) for row in rows] == [("done", 0)] * 4
+    for row in rows:  # what ran is the wheel, and it says what it was made from
+        assert re.fullmatch(r".+\+[0-9a-f]{12}", json.loads(row["versions"])["gradlaw"])
+        assert re.fullmatch(r"[0-9a-f]{40}(\+changes)?", row["git_commit"])
     assert sorted(row["square"] for row in counting(store, "squares")) == [0, 1, 4, 9]
     assert head.token not in sender.text + follower.text
 
