@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from gradlaw.busy import advice
 from gradlaw.store.leases import Lease
 
 _MOST_HOSTS = 6
@@ -61,7 +62,8 @@ class Workers:
         ]
         first, last = (f"{age_s:,.0f} s" for age_s in (self.longest_s, self.shortest_s))
         begun = f"begun {first} ago" if first == last else f"begun {last} to {first} ago"
-        return "; ".join([f"{self.number:,} on {where}", *busy, begun])
+        low = advice(self.gpu_busy)
+        return "; ".join([f"{self.number:,} on {where}", *busy, begun, *([low] if low else [])])
 
 
 def _mean(shares: Iterable[float | None]) -> float | None:

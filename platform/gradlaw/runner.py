@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gradlaw.adaptive.growth import Growth
+from gradlaw.busy import Busy
 from gradlaw.errors import all_faults
 from gradlaw.fingerprint import digest
 from gradlaw.launch import make_launcher
@@ -117,6 +118,7 @@ class _Run:
         self._growth = Growth(planned.plan, store)
         self._started = time.perf_counter()
         self._tally, self._teller, self._starved = Tally(0), Teller(options.say), Starved()
+        self._busy = Busy()
         plan = planned.plan
         self._tenant = Tenant(
             driver=uuid.uuid4().hex, study=plan.study, plan_id=plan.plan_id, device=options.device
@@ -200,6 +202,8 @@ class _Run:
         self._teller.doubts(self._share, packs, index, self._store)
 
     def _tell_end(self) -> None:
+        for line in self._busy.lines(self._options.cpus):
+            self._teller.say(line)
         if self._stop.asked:
             self._teller.say(
                 "told to end: what ran has kept checkpoints, and the next run goes on from there"
@@ -268,6 +272,8 @@ class _Run:
 
     def _follow(self, report: Report) -> None:
         self._tally.add(report)
+        if report.usage:
+            self._busy.add(report.usage)
         self._teller.report(report)
         self._show()
 

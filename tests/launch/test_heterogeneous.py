@@ -14,6 +14,7 @@ from held import STUDIES, counting
 
 import gradlaw
 from gradlaw.errors import ConfigurationError
+from gradlaw.launch import ray_tune
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +52,12 @@ def test_unequal_nodes_all_get_work(joined: dict[str, float], tmp_path: Path) ->
     assert found == {(node, 1): cpus for node, cpus in joined.items()}, "one on one CPU, three on three"
 
 
-def test_packs_of_two_cpus_run_where_they_fit(joined: dict[str, float], tmp_path: Path) -> None:
+def test_packs_of_two_cpus_run_where_they_fit(
+    joined: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one after the other, as parts of a run that Tune is given one by one."""
+    monkeypatch.setattr(ray_tune, "FIT_PACKS", 1)
+    monkeypatch.setattr(ray_tune, "PACKS_A_WORKER", 1)
     large = next(node for node, cpus in joined.items() if cpus == 3)
     assert placed(tmp_path, preset="where", seeds=2, cpus=2) == {(large, 2): 2}
 

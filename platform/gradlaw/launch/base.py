@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from gradlaw.busy import Usage
 from gradlaw.engine.footprint import Footprint
 from gradlaw.pack import Compile, Pack
 from gradlaw.store.attempts import Seen
@@ -73,6 +74,7 @@ class Report:
         note: Why the pack ran otherwise than it might have: not compiled, one trial at a time, on from a
             checkpoint or without one that is there; else "".
         lost: Whether the failure may not be in the store, because the worker died or could not begin.
+        usage: What the worker used for it, once it is committed; None before.
         out_of_memory: Whether it was lost for lack of memory: what is left of the pack is then split.
         held: Whether nothing was run, because another runs the pack or has committed it meanwhile.
         stopped: Whether the pack ended before it was done, because the run is told to end.
@@ -86,6 +88,7 @@ class Report:
     error: str = ""
     note: str = ""
     lost: bool = False
+    usage: Usage | None = None
     out_of_memory: bool = False
     held: bool = False
     stopped: bool = False

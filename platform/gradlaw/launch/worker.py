@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from gradlaw.engine.memory import first_line, is_out_of_memory
 from gradlaw.engine.results import TrialResult
 from gradlaw.engine.rows import metrics_table
 from gradlaw.engine.run import run_pack
+from gradlaw.engine.utilization import Utilization
 from gradlaw.launch.base import Order, Report
 from gradlaw.pack import Pack, Training, probe_digests, program_source, program_tables
 from gradlaw.store import stops
@@ -52,22 +52,18 @@ def work(order: Order) -> Iterator[Report]:
         return
     leases = Leases(store.files, order.tenant.driver)
     tenant = replace(order.tenant, device=order.device)
-    hold = leases.acquire(pack.pack_id, tenant, _CpuShare(order.threads))
-    if hold is None:
-        yield Report(pack_id=pack.pack_id, finished=True, held=True)
-        return
-    stopped = False
-    with hold:
-        if committed_since(store.files, pack.study, pack.pack_id, order.seen):
-            yield Report(pack_id=pack.pack_id, finished=True, held=True)
-        else:
-            stopped = yield from _work(order, store)
-    if stopped:  # told once the lease is free, for the next run may be elsewhere
-        yield Report(pack_id=pack.pack_id, finished=True, stopped=True)
+    utilization = Utilization(order.device, order.threads)
+    hold = leases.acquire(pack.pack_id, tenant, utilization)
+    last = Report(pack_id=pack.pack_id, finished=True, held=True)
+    if hold is not None:
+        with hold:
+            if not committed_since(store.files, pack.study, pack.pack_id, order.seen):
+                last = yield from _work(order, store, utilization)
+    yield last  # once the lease is free: nobody asks for more than the last report
 
 
-def _work(order: Order, store: Store) -> Generator[Report, None, bool]:
-    """Runs the pack to its end; whether it was stopped before."""
+def _work(order: Order, store: Store, utilization: Utilization) -> Generator[Report, None, Report]:
+    """Runs the pack to its end, or until it is stopped; the last report."""
     pack = order.pack
     while True:
         try:
@@ -76,26 +72,25 @@ def _work(order: Order, store: Store) -> Generator[Report, None, bool]:
         except CheckpointGoneError:  # it is another's by now, or a younger one is there
             continue
         except PackStoppedError:
-            return True
+            return Report(pack_id=pack.pack_id, finished=True, stopped=True)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             cause = f"{type(error).__name__}: {first_line(error)}"
-            yield Report(pack_id=pack.pack_id, finished=True, error=cause, lost=True, out_of_memory=True)
-            return False
+            return Report(pack_id=pack.pack_id, finished=True, error=cause, lost=True, out_of_memory=True)
     clear_checkpoints(store.files, pack.pack_id)
     states = Counter(str(result.state) for result in results)
     steps = sum(result.steps_done for result in results)
     notes = sorted({result.execution.reason for result in results if result.execution} - {""})
-    yield Report(
+    return Report(
         pack_id=pack.pack_id,
         trials_done=len(results),
         steps_done=steps,
         states=states,
         finished=True,
         note="; ".join(notes),
+        usage=utilization.usage(),
     )
-    return False
 
 
 def _attempt(order: Order, store: Store) -> Generator[Report, None, tuple[TrialResult, ...]]:
@@ -115,21 +110,6 @@ def _attempt(order: Order, store: Store) -> Generator[Report, None, tuple[TrialR
             raise
         writer.commit(trial_rows(pack, results, attempts=order.attempts, started_at=started_at))
     return results
-
-
-class _CpuShare:
-    """The share of its CPUs that this process used between two calls."""
-
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self._last = os.times()
-
-    def __call__(self) -> dict[str, float | None]:
-        now, last = os.times(), self._last
-        self._last = now
-        used_s = now.user + now.system - last.user - last.system
-        share = used_s / max(1e-3, now.elapsed - last.elapsed) / self._threads
-        return {"cpu_utilisation": round(min(1.0, share), 3), "gpu_utilisation": None}
 
 
 def open_writer(store: Store, pack: Pack, first_attempt: int = 0) -> PackWriter:

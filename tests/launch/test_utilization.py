@@ -1,0 +1,89 @@
+"""What workers use, as it is sampled and as a run tells it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gradlaw.busy import Busy, Usage
+from gradlaw.engine import utilization
+from gradlaw.engine.utilization import Utilization, gpu_busy
+
+NVML = """
+#include <string.h>
+typedef struct { unsigned int gpu, memory; } rates;
+int nvmlInit_v2(void) { return 0; }
+int nvmlDeviceGetHandleByUUID(const char *uuid, void **handle) {
+    *handle = (void *) 0x7fffdeadbeef;
+    return strcmp(uuid, "GPU-known") ? 6 : 0;
+}
+int nvmlDeviceGetUtilizationRates(void *handle, rates *found) {
+    if (handle != (void *) 0x7fffdeadbeef) return 2;
+    found->gpu = 37; found->memory = 99;
+    return 0;
+}
+"""
+
+
+@pytest.fixture
+def nvml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A library with the functions that a driver's has, and one GPU that is 37 % busy."""
+    if not shutil.which("cc"):
+        pytest.skip("no C compiler")
+    (tmp_path / "nvml.c").write_text(NVML)
+    library = tmp_path / "libnvml.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "nvml.c"], check=True)
+    monkeypatch.setattr(utilization, "_LIBRARY", str(library))
+    utilization._nvml.cache_clear()
+    yield
+    utilization._nvml.cache_clear()
+
+
+def test_what_a_driver_tells_of_a_gpu(nvml: None) -> None:
+    assert gpu_busy("GPU-known") == 0.37
+    assert gpu_busy("GPU-other") is None
+
+
+def test_a_worker_on_a_gpu_tells_the_mean_of_its_samples(nvml: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(utilization, "gpu_uuid", lambda device: "GPU-known")
+    sampler = Utilization("cuda", 1)
+    assert sampler()["gpu_utilisation"] == 0.37
+    assert sampler.usage().gpu == 0.37
+
+
+def test_without_a_gpu_nothing_is_told_of_one() -> None:
+    sampler = Utilization("cpu", 1)
+    assert sampler()["gpu_utilisation"] is None
+    assert sampler.usage().gpu is None
+
+
+def test_the_share_of_the_cpus_is_their_time_over_wall_time() -> None:
+    sampler, wall, cpu = Utilization("cpu", 2), time.monotonic(), time.process_time()
+    while time.process_time() - cpu < 0.3:
+        pass
+    time.sleep(0.2)
+    usage = sampler.usage()
+    wall_s, cpu_s = time.monotonic() - wall, time.process_time() - cpu
+    assert usage.wall_s == pytest.approx(wall_s, abs=0.05)
+    assert usage.cpu == pytest.approx(cpu_s / wall_s / 2, abs=0.06)
+    assert sampler()["cpu_utilisation"] == pytest.approx(usage.cpu, abs=0.02)
+
+
+def test_a_run_says_what_to_change_where_little_is_used() -> None:
+    def said(*usages: Usage, cpus: int = 1) -> list[str]:
+        busy = Busy()
+        for usage in usages:
+            busy.add(usage)
+        return list(busy.lines(cpus))
+
+    idle, at_work = Usage(90.0, 0.9, 0.1), Usage(30.0, 0.9, 0.9)
+    assert said(idle, at_work) == ["GPUs 30% busy: with a smaller --gpus more packs share one"]
+    assert said(idle, at_work._replace(wall_s=900.0)) == []
+    assert said(Usage(90.0, 0.25), cpus=4) == ["CPUs 25% busy: with a smaller --cpus more packs run at once"]
+    assert said(Usage(90.0, 0.25)) == [], "one CPU is the least"
+    assert said(Usage(5.0, 0.1, 0.1)) == [], "too short to tell"
