@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,10 +129,11 @@ class _Run:
     def _take(self) -> None:
         """Takes the plan as it has grown, and this run's share of it."""
         self._plan = self._share = self._growth.plan
+        self._probes = {trial.trial_id: trial.probes for trial in planned_trials(self._plan)}
+        self._own: Collection[str] = self._probes  # a million ids are not held twice
         if self._options.shard:
             self._share = self._options.shard.of(self._plan)
-        self._probes = {trial.trial_id: trial.probes for trial in planned_trials(self._plan)}
-        self._own = frozenset(trial.trial_id for trial in planned_trials(self._share))
+            self._own = frozenset(trial.trial_id for trial in planned_trials(self._share))
         self._tally.trials_planned = len(self._own)
 
     def go(self) -> RunSummary:
