@@ -108,25 +108,27 @@ def test_who_runs_again_after_a_kill_waits_for_nothing(drivers: Drivers, tmp_pat
     assert _twice(store) == 0
 
 
-def _plant(store: Store, pack_id: str, *, age_s: float) -> Path:
+def _plant(store: Store, pack_id: str) -> Path:
     """A lease of a worker on another machine, which nobody here can know to be gone."""
     document = {"host": "elsewhere", "boot_id": "other", "pid": 1, "pid_started": 1, "driver": "other"}
     key = paths.lease(pack_id, 1)
     assert store.files.create(key, json.dumps(document).encode())
-    path = Path(store.files.location(key))
-    moment = store.files.now() - age_s
-    os.utime(path, (moment, moment))
-    return path
+    return Path(store.files.location(key))
 
 
 def test_a_dead_worker_of_another_machine_is_waited_for_until_its_lease_expires(tmp_path: Path) -> None:
     store = Store.create(tmp_path)
     pack = _packs(TINY, seeds=4)[0]
-    _plant(store, pack.pack_id, age_s=EXPIRE_S - 1.5)
-    lines: list[str] = []
-    summary = gradlaw.run(TINY, store=tmp_path, seeds=4, say=lines.append, **HOW)
-    assert summary.complete
-    assert [line for line in lines if line.startswith(f"{WAITING} on elsewhere")]
+    planted, lines = _plant(store, pack.pack_id), list[str]()
+
+    def say(line: str) -> None:
+        lines.append(line)
+        if line.startswith(f"{WAITING} on elsewhere"):
+            past = store.files.now() - EXPIRE_S - 1
+            os.utime(planted, (past, past))
+
+    assert gradlaw.run(TINY, store=tmp_path, seeds=4, say=say, **HOW).complete
+    assert any(line.startswith(WAITING) for line in lines)
     rows = sorted(committed(tmp_path), key=lambda row: row["started_at"])
     assert rows[-1]["pack_id"] == pack.pack_id, "it is run last, after the rest"
     assert {row["attempt"] for row in rows} == {0}, "waiting is no attempt"
@@ -140,7 +142,7 @@ def _work(store: Store, pack: Pack, seen: Seen = Seen(), driver: str = "me") -> 
 def test_a_worker_leaves_what_another_runs_or_has_run(tmp_path: Path) -> None:
     store, (pack, *_) = Store.create(tmp_path), _packs(TINY, seeds=2)
     held = [Report(pack_id=pack.pack_id, finished=True, held=True)]
-    planted = _plant(store, pack.pack_id, age_s=0.0)
+    planted = _plant(store, pack.pack_id)
     assert _work(store, pack) == held
     assert _work(store, pack, driver="other")[-1].states == {"done": 4}, "its own lost worker's"
     assert not planted.exists()
@@ -151,6 +153,17 @@ def test_a_worker_leaves_what_another_runs_or_has_run(tmp_path: Path) -> None:
     assert sight.of("another") == Seen(frozenset(), 0)
     assert _work(store, pack, sight.of(pack.pack_id))[-1].states == {"done": 4}, "as when probes are added"
     assert list((tmp_path / paths.LEASES).glob("*/*")) == []
+
+
+def test_the_lease_is_free_when_the_last_report_comes(tmp_path: Path) -> None:
+    """Nobody asks for more: a worker that waits for its next pack must not go on holding this one."""
+    store, (pack, *_) = Store.create(tmp_path), _packs(TINY, seeds=2)
+    order = Order(pack=pack, store=store.path, compile="never", flush_s=1e-6, tenant=Tenant(driver="me"))
+    reports = work(order)
+    assert not next(reports).finished
+    assert [*Leases(store.files).live()] == [pack.pack_id]
+    assert next(report for report in reports if report.finished).states == {"done": 4}
+    assert Leases(store.files).live() == {}
 
 
 def test_what_was_merged_meanwhile_is_seen_and_what_is_damaged_is_not_taken_for_it(tmp_path: Path) -> None:
