@@ -93,6 +93,9 @@ def test_automatic_is_a_gpu_where_there_is_one_or_one_may_come() -> None:
     assert MIXED.device("auto") == "cuda"
     assert Cluster(nodes=(head,), to_come=(GPU_NODE,), grows=True).device("auto") == "cuda"
     assert MIXED.device("cpu") == "cpu"
+    assert "GPUs" in MIXED.remark("auto")
+    assert "--device cuda" in Cluster(nodes=(head,), grows=True).remark("auto")
+    assert Cluster(nodes=(head,)).remark("auto") == MIXED.remark("cpu") == MIXED.remark("cuda") == ""
     assert local_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
 
 

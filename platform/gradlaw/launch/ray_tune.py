@@ -276,6 +276,8 @@ class RayLauncher(Launcher):
         with self.session():
             cluster = joined_resources()
             settled = _Settled(orders, cluster)
+            if remark := cluster.remark(orders[0].device):
+                on_report(Report(pack_id=orders[0].pack.pack_id, note=remark))
             asks: dict[Bundle, None] = {}
             alone: list[int] = []
             for at in range(len(orders)):

@@ -96,6 +96,14 @@ class Cluster:
             return asked
         return "cuda" if any(node.gpus for node in (*self.nodes, *self.to_come)) else "cpu"
 
+    def remark(self, asked: str) -> str:
+        """What is to be known of "auto" on this cluster: one device for all that trains; "" for nothing."""
+        if asked != AUTO or not (self.grows or any(node.gpus for node in self.nodes)):
+            return ""
+        if self.device(asked) == "cuda":
+            return "what trains, trains on GPUs, whatever nodes have none; --device cpu: on CPUs alone"
+        return "no node with a GPU is known, so CPUs train; --device cuda: where such nodes may come"
+
     def ask_for(self, order: Order) -> Bundle:
         """What a pack asks for: a GPU only if it trains, memory as asked or as it is likely to take.
 
