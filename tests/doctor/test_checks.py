@@ -182,7 +182,7 @@ def _with_nodes(*nodes: dict[str, Any], wanted: int = 1) -> Subject:
     """A look at a cluster whose facts are made up."""
     subject = Subject(address="h:1", nodes=wanted)
     facts = {"started_s": 1.0, "mode": "token", "version": "2.60.0", "nodes": list(nodes)}
-    subject.__dict__["cluster"] = facts
+    subject.__dict__["looked"] = facts
     return subject
 
 

@@ -149,6 +149,15 @@ def test_all_faults_at_once(tmp_path: Path, store: Path) -> None:
     assert not (tmp_path / "job.sbatch").exists()
 
 
+@pytest.mark.parametrize("name", ["it's", "100%", "a\\b", "a\nb", 'a"b'])
+def test_folders_that_slurm_would_read_otherwise_are_refused(name: str, tmp_path: Path, store: Path) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    result = _submit(store, "--out", str(folder / "job.sbatch"))
+    assert isinstance(result.exception, UsageError)
+    assert "allowed for Slurm no quotes" in str(result.exception)
+
+
 @pytest.mark.parametrize("time", ["4h", "", "-5", "1:2:3:4", "4", "00:04:59", "1-", "10 ", "²0"])
 def test_what_is_no_time_limit_or_too_short_is_refused(time: str, tmp_path: Path, store: Path) -> None:
     result = _submit(store, "--time", time, "--out", str(tmp_path / "job.sbatch"))

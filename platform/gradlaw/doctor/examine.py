@@ -30,7 +30,7 @@ CHECKS: Mapping[str, Check] = {
     "store speed": store.whole,
     "store clock": store.clock,
 }
-LIMIT_S = 150.0
+LIMIT_S = 220.0
 
 
 class Examined(NamedTuple):

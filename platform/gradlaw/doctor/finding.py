@@ -11,6 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 from gradlaw.errors import GradlawError
 
+LOOK_S = 200.0
+"""Seconds that a look at a cluster may take, besides the wait for its nodes."""
+
 Level = Literal["ok", "warn", "fail"]
 
 
@@ -57,11 +60,25 @@ class Subject:
             faults.append(f"--nodes: got {self.nodes} and no --address, allowed 1 or with --address")
         return faults
 
-    @functools.cached_property
+    @property
     def cluster(self) -> dict[str, Any]:
-        """What a look at the cluster gave, once for all checks: see :mod:`gradlaw.launch.facts`."""
+        """What a look at the cluster gave, one look for all checks: see :mod:`gradlaw.launch.facts`.
+
+        Raises:
+            ExaminationError: There is none to look at.
+        """
+        if isinstance(self.looked, ExaminationError):
+            raise self.looked
+        return self.looked
+
+    @functools.cached_property
+    def looked(self) -> dict[str, Any] | ExaminationError:
+        """What :attr:`cluster` gives or raises."""
         words = [self.address or "local", str(self.nodes), str(self.wait_s)]
-        return in_child("gradlaw.launch.facts", *words, limit_s=60.0 + self.wait_s)
+        try:
+            return in_child("gradlaw.launch.facts", *words, limit_s=LOOK_S + self.wait_s)
+        except ExaminationError as error:
+            return error
 
 
 def in_child(module: str, *words: str, limit_s: float) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, suppress
 from importlib import metadata
 from typing import Any
 
-PAUSE_S, CONNECT_S, ANSWER_S = 0.5, 3.0, 40.0
+PAUSE_S, CONNECT_S, ANSWER_S = 0.5, 3.0, 120.0
 TRIES = 3
 
 
@@ -55,7 +55,7 @@ def _await_port(address: str, end: float) -> None:
     host, _, port = address.rpartition(":")
     while True:
         try:
-            socket.create_connection((host, int(port)), CONNECT_S).close()
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
             return
         except (OSError, ValueError) as error:
             if time.monotonic() >= end or isinstance(error, ValueError):

@@ -24,11 +24,10 @@ STOP_S = 120
 WAIT_S = 300
 """Seconds that all nodes have to join."""
 LEAST_S = 5 * 60
-TIMES = re.compile(
-    r"(?:(?P<d>\d+)-(?P<h>\d+)(?::(?P<m>\d+)(?::(?P<s>\d+))?)?|(?:(?P<H>\d+):)?(?P<M>\d+)(?::(?P<S>\d+))?)"
-)
+TIMES = re.compile(r"(?:(\d+)-)?(\d+(?::\d+){0,2})", re.ASCII)
 NAMES = re.compile(r"[\w.,@+-]+")
 INTERFACES = re.compile(r"[\w.-]{1,15}")
+FOLDERS = re.compile(r"[^\x00-\x1f\"'%\\]+")
 DIRECTIVES = re.compile(r"--([a-z][a-z-]*)(=[^\s\"'\\`$#]+)?")
 OWN_DIRECTIVES = re.compile(
     "job-name|nodes|ntasks|ntasks-per-node|cpus-per-task|gpus-per-node|time|partition|account|signal|output|"
@@ -99,8 +98,11 @@ class SlurmRequest:
                 yield f"--sbatch: got {directive!r}, allowed one option of sbatch, as --mem=64G, no spaces"
             elif OWN_DIRECTIVES.fullmatch(found[1]):
                 yield f"--sbatch: got {directive!r}, which the script sets itself"
-        if any(ord(letter) < 32 for letter in f"{self.out}{Path.cwd()}"):
+        if any(ord(letter) < 32 for letter in str(self.out)):
             yield f"--out: got {str(self.out)!r}, allowed a path without control characters"
+        for folder in dict.fromkeys([self.out.absolute().parent, Path.cwd()]):
+            if not FOLDERS.fullmatch(str(folder)):
+                yield f"folder {str(folder)!r}: allowed for Slurm no quotes, %, \\ or control characters"
 
 
 def seconds(time: str) -> int:
@@ -116,9 +118,11 @@ def seconds(time: str) -> int:
     if found is None:
         msg = f"--time: got {time!r}, allowed minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS"
         raise UsageError(msg)
-    part = {name: int(value or 0) for name, value in found.groupdict().items()}
-    total = part["d"] * 86400 + part["h"] * 3600 + part["m"] * 60 + part["s"]
-    total += part["H"] * 3600 + part["M"] * 60 + part["S"]
+    parts = [int(part) for part in found[2].split(":")]
+    if found[1] is None and len(parts) < 3:  # they begin with minutes, with days before them with hours
+        parts = [0, *parts]
+    hours, minutes, rest = [*parts, 0, 0][:3]
+    total = int(found[1] or 0) * 86400 + hours * 3600 + minutes * 60 + rest
     if total < LEAST_S:
         msg = f"--time: got {time!r}, allowed at least {LEAST_S // 60} minutes: {STOP_S} s go to the ending"
         raise UsageError(msg)
