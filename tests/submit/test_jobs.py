@@ -12,6 +12,7 @@ import pytest
 from clients import Client
 from head import Head
 from held import STUDIES, committed, counting
+from tunnel import Tunnel
 
 pytest.importorskip("aiohttp_cors", reason="a head that takes jobs needs ray[default]")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -32,8 +33,8 @@ def start(head: Head, tmp_path: Path) -> Start:
     """Starts a command with the head's token, or with what is said instead."""
     numbers = itertools.count()
 
-    def started(*words: str, **environment: str) -> Client:
-        where = head.address if words[0] == "run" else head.dashboard
+    def started(*words: str, at: str = "", **environment: str) -> Client:
+        where = at or (head.address if words[0] == "run" else head.dashboard)
         log = tmp_path / f"client{next(numbers)}.err"
         return Client([*words, "--address", where], head.environment(**environment), log)
 
@@ -47,16 +48,20 @@ def test_a_job_outlives_its_sender_and_is_found_again(head: Head, start: Start, 
     name = sender.wait_for("sent: ").split()[0]
     sender.kill()
 
-    follower = start(*words)
+    tunnel = Tunnel(int(head.dashboard.rpartition(":")[2]))
+    follower = start(*words, at=f"http://127.0.0.1:{tunnel.port}")
     assert follower.wait_for("already there: ").split()[0] == name
-    assert not store.exists() or committed(store) == []
+    follower.wait_for("4 trials, 0 in the store, ")
+    assert tunnel.cut(), "the follower was connected"
+    assert committed(store) == []
     gate.touch()
 
     assert follower.wait() == 0, follower.text
     assert follower.out.read_text() == ""
-    assert "4 trials, 0 in the store, 4 to run" in follower.text
+    assert follower.text.count("4 trials, 0 in the store, 4 to run") == 1, "shown once, though told twice"
     assert f"{name}: succeeded" in follower.text
     assert f"results: gradlaw status --store {store}" in follower.text
+    tunnel.close()
     rows = counting(store)
     assert [(row["state"], row["attempt"]) for row in rows] == [("done", 0)] * 4
     for row in rows:  # what ran is the wheel, and it says what it was made from

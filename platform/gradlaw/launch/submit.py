@@ -91,7 +91,7 @@ class Jobs:
         """Sends a job, or finds the same one, which has not ended yet.
 
         Raises:
-            UsageError: The job is a share of a plan.
+            UsageError: The job is a share of a plan, or its study is too large to go along.
             ClusterError: The cluster does not take it.
         """
         job.refuse_share()
@@ -112,6 +112,9 @@ class Jobs:
                     runtime_env=environment,
                     metadata=job.identity,
                 )
+            except ValueError as error:  # too large to be sent
+                msg = f"{job.shipped}: {error}"
+                raise UsageError(msg) from error
             except RuntimeError:
                 if self._same(job) != name:  # else another one was as fast
                     raise
