@@ -49,6 +49,7 @@ def _packs(study: str, **how: Any) -> tuple[Pack, ...]:
     return plan_study(study, **how).plan.packs
 
 
+@pytest.mark.slow
 def test_two_drivers_of_one_plan_run_no_trial_twice(
     drivers: Drivers, tmp_path: Path, assert_whole: Callable[..., None]
 ) -> None:

@@ -63,6 +63,7 @@ def _start(drivers: Drivers, study: str, store: Path, shard: str, fault: str = "
     return drivers.start(study=study, store=str(store), how={**HOW, **how, "shard": shard}, env=env)
 
 
+@pytest.mark.slow
 def test_three_at_once_of_which_one_is_killed_and_run_again(
     drivers: Drivers, tmp_path: Path, assert_whole: Callable[..., None]
 ) -> None:
@@ -159,6 +160,7 @@ def test_shares_of_an_adaptive_plan_go_round_by_round(tmp_path: Path) -> None:
     assert len(committed(store)) == len(ends[0]), "no trial ran twice"
 
 
+@pytest.mark.slow
 def test_the_command_runs_a_share_without_ray(tmp_path: Path) -> None:
     program = (
         "import sys; from gradlaw.cli import app\n"

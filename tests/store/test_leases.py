@@ -323,7 +323,7 @@ class LeaseMachine(RuleBasedStateMachine):
 def test_who_holds_is_what_a_model_says(tmp_path: Path) -> None:
     LeaseMachine.folders = (tmp_path / str(number) for number in range(10**9))
     machine: Any = LeaseMachine.TestCase
-    machine.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+    machine.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
     machine().runTest()
 
 
