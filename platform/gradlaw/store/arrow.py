@@ -6,6 +6,7 @@ Needs pyarrow alone, so that what reads a store for SQL need not load the client
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from functools import lru_cache
 
 from pyarrow import fs  # type: ignore[import-untyped]  # pyarrow ships no types
@@ -13,18 +14,21 @@ from pyarrow import fs  # type: ignore[import-untyped]  # pyarrow ships no types
 from gradlaw.errors import StoreError
 
 _TRIES = 6
+_OUTAGE_S = 30.0
 
 
 def arrow_files(location: str) -> tuple[fs.FileSystem, str]:
     """The file system that holds a file, and the file's path in it.
 
     Args:
-        location: ``s3://bucket/key``, as :meth:`gradlaw.store.files.Files.location` gives it.
+        location: ``s3://bucket/key`` or ``gs://bucket/key``, as :meth:`Files.location` gives it.
 
     Raises:
         StoreError: If the server cannot be found.
     """
-    path = location.partition("://")[2]
+    scheme, _, path = location.partition("://")
+    if scheme == "gs":
+        return _gs(os.environ.get("STORAGE_EMULATOR_HOST")), path
     return _s3(path.partition("/")[0], _endpoint(), _region()), path
 
 
@@ -35,6 +39,20 @@ def _endpoint() -> str | None:
 
 def _region() -> str | None:
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
+
+
+@lru_cache(maxsize=4)
+def _gs(emulator: str | None) -> fs.FileSystem:
+    limit = timedelta(seconds=_OUTAGE_S)  # else a quarter of an hour
+    if not emulator:
+        return fs.GcsFileSystem(retry_time_limit=limit)
+    scheme, _, host = emulator.rpartition("://")
+    return fs.GcsFileSystem(
+        anonymous=True,
+        scheme=scheme or "http",
+        endpoint_override=host.rstrip("/"),
+        retry_time_limit=limit,
+    )
 
 
 @lru_cache(maxsize=8)

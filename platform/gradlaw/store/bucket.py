@@ -274,9 +274,10 @@ class _Ranges(RawIOBase):
 
 def connect(address: Address) -> Objects:
     """The objects of an address's bucket."""
+    if address.scheme == "gs":
+        from gradlaw.store.gcs import GcsObjects
+
+        return GcsObjects(address.bucket)
     from gradlaw.store.s3 import S3Objects
 
-    if address.scheme != "s3":
-        msg = f"store: got {address.scheme}://, allowed a folder or s3:// so far"
-        raise UsageError(msg)
     return S3Objects(address.bucket)
