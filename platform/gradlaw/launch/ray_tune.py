@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +36,7 @@ from ray.air.execution._internal import actor_manager
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.execution import tune_controller
 
+from gradlaw.launch import credentials
 from gradlaw.launch.cluster import joined_cluster, private_cluster
 from gradlaw.launch.resources import Bundle, Cluster, joined_resources, own_node
 from gradlaw.text import redact
@@ -63,10 +64,15 @@ class PackTrainable(tune.Trainable):
     """Runs one order after another; each ``step`` goes on until the next report."""
 
     def setup(
-        self, config: dict[str, Any], orders: Sequence[SentOrder] = (), python_path: Sequence[str] = ()
+        self,
+        config: dict[str, Any],
+        orders: Sequence[SentOrder] = (),
+        python_path: Sequence[str] = (),
+        held: Mapping[str, str] | None = None,
     ) -> None:
         """Takes the run's orders; they are decoded one at a time, when their turn comes."""
         sys.path.extend(item for item in python_path if item not in sys.path)
+        credentials.take(held or {})
         self._orders = orders
         self._node = own_node()
         self.reset_config(config)
@@ -304,6 +310,7 @@ class RayLauncher(Launcher):
             PackTrainable,
             orders=orders,
             python_path=[str(Path(item).resolve()) for item in sys.path],
+            held=credentials.held_here(),
         )
         with tempfile.TemporaryDirectory(prefix="gradlaw-tune-") as folder, _starvation_ends_one():
             tune.Tuner(
