@@ -148,7 +148,7 @@ def test_a_client_with_the_token_is_let_in(run: Run) -> None:
 
 
 def test_an_open_cluster_is_not_joined() -> None:
-    own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    own = _environment_of_others()
     server = subprocess.Popen(
         [sys.executable, "-c", OPEN],
         env={**own, "RAY_AUTH_MODE": "disabled"},
@@ -219,6 +219,12 @@ def _environment(home: Path) -> dict[str, str]:
     return {**own, **canaries, "HOME": str(home), "PYTHONUNBUFFERED": "1"}
 
 
+def _environment_of_others() -> dict[str, str]:
+    """That of a client on this machine, which would put another address in loopback's place by itself."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return {**own, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_NUM_REDIS_GET_RETRIES": "2"}
+
+
 def _cluster_of(processes: list[psutil.Process]) -> tuple[str, Path]:
     """Address and folder, as the node's own process was told."""
     said = [word.lstrip("-").partition("=") for process in processes for word in process.cmdline()]
@@ -227,10 +233,9 @@ def _cluster_of(processes: list[psutil.Process]) -> tuple[str, Path]:
 
 
 def _knock(run: Run, own: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     return subprocess.run(
         [sys.executable, "-c", STRANGER, run.address],
-        env={**environment, **own},
+        env={**_environment_of_others(), **own},
         capture_output=True,
         text=True,
         timeout=LIMIT_S,
