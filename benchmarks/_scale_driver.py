@@ -135,6 +135,7 @@ def _planned(marks: dict[str, Any]) -> Iterator[None]:
     def measured(*given: Any, **named: Any) -> Any:
         before, begun = memory_bytes(), time.perf_counter()
         planned = plan_study(*given, **named)
+        planned.check_claims()  # a run does so next, and imports statistics for it
         marks["plan_s"] = round(time.perf_counter() - begun, 3)
         marks["imports_bytes"], marks["planned_bytes"] = before, memory_bytes()
         forget_peak()

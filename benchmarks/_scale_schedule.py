@@ -105,7 +105,7 @@ def schedule(packs: int) -> dict[str, Any]:
         "marks": reached,
         "rss_before_bytes": before,
         "peak_beyond_plan_bytes": memory_bytes("VmHWM") - before,
-        "private_beyond_plan_bytes": memory_bytes("RssAnon"),
+        "private_bytes": memory_bytes("RssAnon"),
     }
     ray.shutdown()
     return record

@@ -19,6 +19,7 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
@@ -160,17 +161,19 @@ def _draw(panel: Panel, values: pd.DataFrame, axis: Axes) -> None:
         hue_order=[line.label for line in panel.lines],
         style_order=[line.label for line in panel.lines],
     )
-    axis.set(
-        xscale="log", yscale="log", title=panel.title, xlabel="trials (100 rows each)", ylabel=panel.unit
-    )
+    axis.set(xscale="log", title=panel.title, xlabel="trials (100 rows each)", ylabel=panel.unit)
+    if panel.unit == "bytes":
+        axis.set_ylim(0, 1.5 * values["value"].max())
+    else:
+        axis.set_yscale("log")
     if panel.target is not None:
         axis.axhline(panel.target, color="0.3", linestyle="--", linewidth=1)
+        low, high = axis.get_ylim()
+        axis.set_ylim(low, max(high, 3 * panel.target))
         edge = values["trials"].min()
         axis.annotate(f"target {panel.target:g}", (edge, panel.target), (0, 3), textcoords="offset points")
-    low, high = axis.get_ylim()
-    if high / low < 30:
-        middle = (low * high) ** 0.5
-        axis.set_ylim(middle / 5.5, middle * 5.5)
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter(NullFormatter())
     axis.legend(title=None, fontsize=8)
 
 
