@@ -46,6 +46,8 @@ logger = logging.getLogger("gradlaw")
 PACK = "pack"
 FIT_PACKS, PACKS_A_WORKER = 2000, 20
 """Packs that Tune is given at a time: at least this many, and this many for each worker."""
+WAITING, SPARE = "TUNE_MAX_PENDING_TRIALS_PG", 4
+"""Tune's limit of packs that wait for a worker: on a cluster that does not grow, so many more than it has."""
 OUT_OF_MEMORY = "due to the node running low on memory"
 """What Ray says of an actor that it ended for memory; Tune keeps no more of it than that."""
 HANG_FACTOR, HANG_GRACE_S = 2.0, 5.0
@@ -300,7 +302,8 @@ class RayLauncher(Launcher):
                     order, ask = settled[at]
                     sent.append(_send(order, ask, 1 if order.pack.exclusive else cluster.num_workers(ask)))
                 stopped = _Stopped()
-                self._fit(sent, on_report, stopped)
+                with _at_most_waiting(None if cluster.grows else SPARE + cluster.num_workers(min(asks))):
+                    self._fit(sent, on_report, stopped)
                 if stopped.seen:
                     return
 
@@ -327,6 +330,22 @@ class RayLauncher(Launcher):
                     failure_config=tune.FailureConfig(max_failures=0),
                 ),
             ).fit()
+
+
+@contextmanager
+def _at_most_waiting(number: int | None) -> Iterator[None]:
+    """Lets Tune ask for so many packs at once, unless the environment says how many; None: as it likes.
+
+    Each that waits is tried again and again, on the head: what no node will come for only slows the others.
+    """
+    if number is None or WAITING in os.environ:
+        yield
+        return
+    os.environ[WAITING] = str(number)
+    try:
+        yield
+    finally:
+        del os.environ[WAITING]
 
 
 def _heed(handler: Any) -> None:
