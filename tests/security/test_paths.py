@@ -181,7 +181,7 @@ def test_a_pipe_holds_no_reader_up(arena: Arena) -> None:
     assert "noise" not in store.tables()
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.one_of(st.lists(st.sampled_from(PARTS), max_size=8).map("".join), st.text(max_size=20)))
 def test_no_key_leads_out(arena: Arena, key: str) -> None:
     files = LocalFiles(arena.store)
