@@ -9,9 +9,10 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "fixtures"))
 
-from bucket_server import Proxy, proxy
+from bucket_server import Proxy, proxy, serving
+from gcs_server import gcs_server
 
-from gradlaw.store import s3
+from gradlaw.store import gcs, s3
 
 __all__ = ["proxy"]
 
@@ -32,4 +33,27 @@ def address(proxy: Proxy) -> Generator[str]:
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many tries as ever, without the time that a real outage takes."""
-    monkeypatch.setattr(s3, "PAUSES_S", (0.001,) * 12)
+    for service in (s3, gcs):
+        monkeypatch.setattr(service, "PAUSES_S", (0.001,) * 12)
+
+
+@pytest.fixture(scope="module")
+def gcs_proxy() -> Generator[Proxy]:
+    """As ``proxy``, before a server of Google's interface."""
+    with (
+        gcs_server() as server,
+        serving(Proxy(server.server_port)) as running,
+        pytest.MonkeyPatch.context() as patched,
+    ):
+        patched.setenv(gcs.EMULATOR, running.url)
+        yield running
+
+
+@pytest.fixture
+def gcs_address(gcs_proxy: Proxy) -> Generator[str]:
+    """As ``address``."""
+    gcs_proxy.plan = None
+    gcs_proxy.done.clear()
+    yield f"gs://results/test/{next(_numbers)}"
+    gcs_proxy.plan = None
+    gcs_proxy.settle()

@@ -31,8 +31,9 @@ def left(store: Store) -> set[str]:
     return {key for key in store.files.scan() if not key.startswith("_generations/")}
 
 
-@pytest.mark.parametrize("jump_s", [-10 * DAY_S, 10 * DAY_S])
-@pytest.mark.parametrize("kind", ["disk", "bucket"])
+@pytest.mark.parametrize(
+    ("kind", "jump_s"), [("disk", -10 * DAY_S), ("disk", 10 * DAY_S), ("bucket", 10 * DAY_S)]
+)
 def test_a_clock_that_jumps_deletes_nothing_that_is_alive(
     kind: str, jump_s: float, request: pytest.FixtureRequest, tmp_path: Path, driver: ModuleType
 ) -> None:

@@ -13,12 +13,12 @@ from gradlaw.store import bucket
 from gradlaw.store.files import Files, content_of, open_files
 
 
-@pytest.fixture(params=["disk", "bucket"])
+@pytest.fixture(params=["disk", "address", "gcs_address"], ids=["disk", "s3", "gs"])
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
     if request.param == "disk":
         made = open_files(tmp_path / "store")
     else:
-        made = open_files(request.getfixturevalue("address"))
+        made = open_files(request.getfixturevalue(request.param))
     made.prepare()
     return made
 
