@@ -7,10 +7,10 @@ the round's trials run, and a mark once no round follows. None of them is ever c
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal, NamedTuple
 
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
@@ -21,7 +21,7 @@ from gradlaw.store import paths
 from gradlaw.store.faults import reach
 from gradlaw.store.files import Files, UnreachableError
 from gradlaw.store.named import check_plan, check_probes
-from gradlaw.store.parquet import ROW_GROUP_ROWS, read_bytes, to_bytes
+from gradlaw.store.parquet import ROW_GROUP_ROWS, footer, open_writer, read_bytes
 from gradlaw.store.resolve import SetAside
 from gradlaw.store.schema import to_utc
 
@@ -106,7 +106,7 @@ def write_plan(files: Files, plan: PlanRecord, trials: Iterable[PlannedTrial]) -
     """
     key = paths.plan(paths.check("plan_id", plan.plan_id, paths.PLAN))
     document = asdict(plan) | {"created_at": to_utc(plan.created_at).isoformat()}
-    if files.create(key, to_bytes(_table(plan.plan_id, trials), plan=document)):
+    if _create(files, key, _tables(plan.plan_id, trials), plan=document):
         return True
     _read(files, key)
     return False
@@ -118,7 +118,7 @@ def write_round(files: Files, plan_id: str, number: int, trials: Iterable[Planne
     document = {"plan_id": plan_id, "number": number, "created_at": created_at}
     key = paths.plan_round(plan_id, number)
     reach("before_round")
-    created = files.create(key, to_bytes(_table(plan_id, trials), round=document))
+    created = _create(files, key, _tables(plan_id, trials), round=document)
     reach("after_round")
     return created
 
@@ -158,12 +158,21 @@ def _rounds_of(files: Files, plan_id: str) -> list[int]:
     return sorted(plan.part for plan in found if plan and plan.part is not None and plan.part >= 0)
 
 
-def _table(plan_id: str, trials: Iterable[PlannedTrial]) -> pa.Table:
+def _create(files: Files, key: str, tables: Iterator[pa.Table], **entries: object) -> bool:
+    """Writes one row group after another, for a driver holds no more of a large plan's rows than it must."""
+    first = next(tables, PLAN_SCHEMA.empty_table())
+    schema = PLAN_SCHEMA.with_metadata(footer(**entries))
+    with files.sink() as sink:
+        with open_writer(sink, schema, first.num_rows) as writer:
+            for rows in chain([first], tables):
+                writer.write_table(rows.cast(schema), row_group_size=ROW_GROUP_ROWS)
+        return sink.publish(key)
+
+
+def _tables(plan_id: str, trials: Iterable[PlannedTrial]) -> Iterator[pa.Table]:
     rows = iter(trials)
-    tables = [PLAN_SCHEMA.empty_table()]
     while chunk := list(islice(rows, ROW_GROUP_ROWS)):
-        tables.append(_rows(plan_id, chunk))
-    return pa.concat_tables(tables)
+        yield _rows(plan_id, chunk)
 
 
 def _rows(plan_id: str, trials: Sequence[PlannedTrial]) -> pa.Table:

@@ -81,7 +81,8 @@ class Resolved:
     @cached_property
     def index(self) -> pa.Table:
         """The columns ``INDEX_COLUMNS`` of every committed row of ``trials``."""
-        return pa.concat_tables([INDEX_SCHEMA.empty_table(), *(unit.index for unit in self.units)])
+        tables = [INDEX_SCHEMA.empty_table(), *(unit.index for unit in self.units)]
+        return pa.concat_tables(tables).unify_dictionaries()
 
     def winners(self, needed: Needed | None = None) -> pa.Table:
         """The rows of ``index`` that win: see :mod:`gradlaw.store.winners`."""

@@ -31,7 +31,10 @@ from gradlaw.trial import RETRIABLE, State
 INDEX_COLUMNS = ("trial_id", "pack_id", "attempt", "study", "state", "probes", "source_digest")
 """What of ``trials`` decides, and the source, by which a change without a new version is seen."""
 
-INDEX_SCHEMA = pa.schema([(name, pa.int32() if name == "attempt" else pa.string()) for name in INDEX_COLUMNS])
+_TYPES = {"trial_id": pa.string(), "attempt": pa.int32()}
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+INDEX_SCHEMA = pa.schema([(name, _TYPES.get(name, _TEXT)) for name in INDEX_COLUMNS])
+"""Texts that many rows share are held once: a million rows take 50 MB so, and 140 MB spelt out."""
 
 _RANKS = {
     State.DONE: 0,
