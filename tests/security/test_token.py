@@ -61,3 +61,27 @@ def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch:
     with pytest.raises(UsageError, match=r"got .*none \(No such file or directory\), allowed"):
         auth.require_token()
     assert not (tmp_path / "none").exists()
+
+
+def test_credentials_of_a_bucket_travel_by_no_way_that_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.tune.execution import class_cache
+
+    from gradlaw.launch import credentials
+
+    for name in credentials.NAMES:
+        monkeypatch.setenv(name, f"of {name}")
+    sent = credentials.held_here()
+    assert sent == {name: f"of {name}" for name in credentials.NAMES}
+    remote = class_cache._ActorClassCache().get(type("Any", (), {}))
+    logged = str(remote._default_options["runtime_env"])
+    assert "PL_DISABLE_FORK" in logged, "this is what Ray Tune hands on"
+    assert "AWS" not in logged
+
+    credentials.take({"AWS_ACCESS_KEY_ID": "another"})
+    assert os.environ["AWS_ACCESS_KEY_ID"] == "of AWS_ACCESS_KEY_ID"
+    for name in credentials.NAMES:
+        monkeypatch.delenv(name)
+    credentials.take(sent)
+    assert credentials.held_here() == sent
+    for name in credentials.NAMES:
+        monkeypatch.delenv(name)
