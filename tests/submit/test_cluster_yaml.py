@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ray.autoscaler._private.resource_demand_scheduler import (
     _default_utilization_scorer,
     get_nodes_for,
 )
-from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.autoscaler._private.util import prepare_config, validate_config, with_envs
 from ray.autoscaler.node_launch_exception import NodeLaunchException
 
 from gradlaw.spot_first import score
@@ -130,6 +131,31 @@ def test_the_head_s_command_names_the_scorer_to_ray(monkeypatch: pytest.MonkeyPa
     scheduler = ResourceDemandScheduler(None, config["available_node_types"], 8, "head", 1.0)
 
     assert scheduler.utilization_scorer is score
+
+
+@pytest.mark.parametrize("name", ["aws", "gcp", "local"])
+def test_the_older_autoscaler_starts_though_ray_up_asks_for_the_newer(name: str, tmp_path: Path) -> None:
+    (tmp_path / "ray").write_text('#!/bin/sh\nenv | grep ^RAY_; echo "$@"\n')
+    (tmp_path / "ray").chmod(0o755)
+    asked = {"RAY_enable_autoscaler_v2": "1", "RAY_NODE_TYPE_NAME": "head"}
+    commands = with_envs(loaded(name)["head_start_ray_commands"], asked)
+
+    said = subprocess.run(
+        ["bash", "-c", commands[-1].replace("ulimit -n 65536;", "")],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+
+    assert set(said[:-1]) == {
+        "RAY_AUTH_MODE=token",
+        "RAY_enable_autoscaler_v2=0",
+        f"{AUTOSCALER_UTILIZATION_SCORER_KEY}=gradlaw.spot_first.score",
+        "RAY_NODE_TYPE_NAME=head",
+    }
+    assert said[-1].startswith("start --head --port=6379 ")
+    assert said[-1].endswith("/ray_bootstrap_config.yaml")
 
 
 def test_the_image_has_the_ray_that_is_pinned() -> None:

@@ -93,10 +93,17 @@ def test_every_field_is_a_documented_one_and_the_token_is_on() -> None:
     assert workers["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
 
 
+def test_what_workers_have_is_what_packs_train_on_unless_they_say() -> None:
+    for options, device in (((), "cuda"), (("--device", "cpu"), "cpu"), (("--device=auto",), "auto")):
+        (rayjob,) = yaml.safe_load_all(render_rayjob(replace(JOB, options=options), CLUSTER))
+        assert re.findall(r"--device[ =](\w+)", rayjob["spec"]["entrypoint"]) == [device]
+
+
 def test_workers_without_a_gpu_ask_for_none() -> None:
     (rayjob,) = yaml.safe_load_all(render_rayjob(JOB, replace(CLUSTER, worker_gpus=0)))
 
     (workers,) = rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert "--device" not in rayjob["spec"]["entrypoint"]
     assert workers["groupName"] == "cpu"
     assert set(workers["template"]["spec"]["containers"][0]["resources"]["limits"]) == {"cpu", "memory"}
 
@@ -112,7 +119,8 @@ def test_any_words_survive_yaml_and_the_shell_of_the_head(words: list[str]) -> N
     printing = rayjob["spec"]["entrypoint"].replace("python -m gradlaw.cli", 'printf "%s\\0"', 1)
     shown = subprocess.run(["sh", "-c", printing], capture_output=True, check=True).stdout
 
-    assert tuple(shown.decode().split("\0")[:-1]) == job.words[3:]
+    told = replace(job, options=(*words, "--device", "cuda")) if not job.names("--device") else job
+    assert tuple(shown.decode().split("\0")[:-1]) == told.words[3:]
 
 
 @given(study=st.text(min_size=1, max_size=80), plan=st.text(max_size=80))

@@ -53,6 +53,10 @@ class Job:
         named = any(word.partition("=")[0] == "--store" for word in self.options)
         return self.options if named else (*self.options, "--store", self.store)
 
+    def names(self, option: str) -> bool:
+        """Whether an option is among the words."""
+        return any(word.partition("=")[0] == option for word in self.options)
+
     @property
     def entrypoint(self) -> str:
         """The command as a shell reads it."""
@@ -69,7 +73,7 @@ class Job:
         Raises:
             UsageError: ``--shard`` is among the options.
         """
-        if any(word.partition("=")[0] == "--shard" for word in self.options):
+        if self.names("--shard"):
             msg = "--shard: got with a cluster, which divides the plan itself; allowed with gradlaw run"
             raise UsageError(msg)
 

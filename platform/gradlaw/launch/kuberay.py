@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,9 @@ class Cluster:
 def render_rayjob(job: Job, cluster: Cluster) -> str:
     """The manifest as YAML, for ``kubectl create -f``.
 
+    Where workers have GPUs and the job does not say on what it trains, it trains on them: at its start no
+    worker is there from which it could learn that they come.
+
     Raises:
         UsageError: Impossible settings, or a study too large to go along.
     """
@@ -92,6 +95,8 @@ def render_rayjob(job: Job, cluster: Cluster) -> str:
                 f"--store: got {job.store!r}, a folder of each pod; allowed s3://bucket/prefix, gs://bucket/prefix"
             )
         config = _config_map(job, cluster)
+    if cluster.worker_gpus and not job.names("--device"):
+        job = replace(job, options=(*job.options, "--device", "cuda"))
     documents = [_rayjob(job, cluster), *([config] if config else [])]
     return yaml.safe_dump_all(documents, sort_keys=False, width=1_000)
 
