@@ -33,8 +33,9 @@ def bounded(order: Order, node_cpus: float, node_bytes: float) -> Order:
         node_bytes: Memory of the node that packs may fill.
     """
     if order.device.startswith("cuda"):
-        total = torch.cuda.get_device_properties(order.device).total_memory
-        torch.cuda.set_per_process_memory_fraction(order.gpu_share, order.device)
+        index = torch.device(order.device).index  # None: the current one
+        total = torch.cuda.get_device_properties(index).total_memory
+        torch.cuda.set_per_process_memory_fraction(order.gpu_share, index)
         return replace(order, widest=widest_for(order, order.gpu_share * total * _USABLE))
     share = order.memory_bytes or node_bytes * min(1.0, order.threads / node_cpus)
     return replace(order, widest=widest_for(order, share - WORKER_BYTES))
