@@ -108,7 +108,7 @@ class RunOptions:
             store=store,
             device=self.device,
             threads=self.cpus,
-            gpu_share=1.0 if self.gpus is None else self.gpus,
+            gpu_share=1.0 if self.gpus is None else float(self.gpus),
             memory_bytes=int((self.memory_gb or 0.0) * 2**30),
             width=self.width,
             compile=self.compile,
