@@ -164,4 +164,4 @@ def test_the_image_has_the_ray_that_is_pinned() -> None:
     (pinned,) = re.findall(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
 
     assert image == pinned
-    assert "ray[default]" in dockerfile
+    assert "gradlaw[cluster,s3]" in dockerfile

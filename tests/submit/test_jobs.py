@@ -14,7 +14,6 @@ from head import Head
 from held import STUDIES, committed, counting
 from tunnel import Tunnel
 
-pytest.importorskip("aiohttp_cors", reason="a head that takes jobs needs ray[default]")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 GATED = str(STUDIES / "gated")

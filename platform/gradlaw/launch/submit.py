@@ -6,7 +6,6 @@ The job belongs to the cluster. Whoever follows it may go away; whoever comes ba
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import os
 import tempfile
@@ -16,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from gradlaw.errors import ClusterError, UsageError
@@ -172,7 +170,8 @@ class Jobs:
 
     async def _tail(self, name: str, log: _Log) -> None:
         """Follows the log until it ends, or is silent for so long that the connection may be dead."""
-        aiohttp: Any = importlib.import_module("aiohttp")  # comes with ray[default]
+        import aiohttp  # comes with ray[default], which the client has asked for by now
+
         log.begin()
         lines = self._client.tail_job_logs(name)
         try:
