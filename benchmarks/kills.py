@@ -1,8 +1,9 @@
 """A hundred random kills on a Ray cluster of several nodes while it runs a study of 500 trials.
 
-Two drivers run one plan on one store. Again and again, at a random moment while packs run, a worker, a
-driver or a whole node is ended by SIGKILL; a dead driver is started again, a dead node replaced, and what
-dies on the way up is not spared. Then one more run ends what is left. Prints one JSON line with
+Two drivers run one plan on one store. Again and again, at a random moment while packs run, up to eight times
+in a row a worker, a driver or a whole node is ended by SIGKILL. Dead drivers are started again and dead nodes
+replaced at once, and what dies on its way up is not spared. Then one more run ends what is left. Prints one
+JSON line with
 
 - ``kills``: by kind;
 - ``studies``: stores that were filled; a further one is begun if the study ends before the kills do;
@@ -37,12 +38,15 @@ from cluster import RayCluster
 from drivers import Drivers
 from held import committed
 
+from gradlaw.store.files import open_files
+from gradlaw.store.leases import Leases
+
 NODES, DRIVERS, STORE_BYTES = 3, 2, 80e6
-KINDS = {"worker": 5, "driver": 3, "node": 2}
+KINDS = {"worker": 6, "driver": 3, "node": 2}
 HOW: dict[str, Any] = {
     "preset": "long", "compile": "never", "width": 8, "checkpoint_s": 0.02, "flush_s": 0.2
 }  # fmt: skip
-SIGN_S, PAUSE_S = 60.0, 0.5
+SIGN_S, PAUSE_S, BURST = 120.0, 0.5, 8
 
 
 class Storm:
@@ -67,10 +71,12 @@ class Storm:
         while self.kills.total() < num_kills:
             self._revive()
             self._await_sign()
-            time.sleep(self._draw.uniform(0.0, PAUSE_S))
-            (kind,) = self._draw.choices(list(KINDS), list(KINDS.values()))
-            self.kills[kind] += getattr(self, f"_kill_{kind}")()
-            print(dict(self.kills), file=sys.stderr, flush=True)
+            for _ in range(self._draw.randint(1, min(BURST, num_kills - self.kills.total()))):
+                time.sleep(self._draw.uniform(0.0, PAUSE_S))
+                (kind,) = self._draw.choices(list(KINDS), list(KINDS.values()))
+                self.kills[kind] += getattr(self, f"_kill_{kind}")()
+                self._revive()
+            print(dict(self.kills), num_done(self.stores[-1]), file=sys.stderr, flush=True)
             if num_done(self.stores[-1]) == TRIALS:
                 self._end()
                 self.stores.append(self._folder / f"store{len(self.stores)}")
@@ -106,10 +112,10 @@ class Storm:
                 self._running[server.start(**self._document())] = server
 
     def _await_sign(self) -> None:
-        """Returns once a pack runs: kills of what only begins to start would never meet one."""
-        end = time.monotonic() + SIGN_S
-        while not any(self.stores[-1].glob("_leases/*/*.json")) and time.monotonic() < end:
-            time.sleep(0.01)
+        """Returns once a worker is at a pack: kills of what only begins to start would never meet one."""
+        files, end = open_files(self.stores[-1]), time.monotonic() + SIGN_S
+        while not Leases(files).live() and time.monotonic() < end:
+            time.sleep(0.02)
 
     def _kill_worker(self) -> int:
         descendants = psutil.Process(self._cluster.pid).children(recursive=True)
@@ -119,6 +125,7 @@ class Storm:
         return len(found[:1])
 
     def _kill_driver(self) -> int:
+        """Kills one of the drivers, of which there is one at least."""
         pid = self._draw.choice(list(self._running))
         return int(self._running.pop(pid).kill(pid) < 0)
 

@@ -77,6 +77,23 @@ def test_a_node_to_come_counts_and_one_that_is_not_known_may_come() -> None:
     assert Cluster(nodes=(head,), grows=True).holds(ask)
 
 
+def test_a_node_that_was_lost_is_waited_for_with_packs_of_the_same_size(pack: Pack) -> None:
+    """Its pack asked for its share of it; what takes its place need be no larger."""
+    ask, head = Bundle(4, 1), Bundle(0, 0, GIB)
+    order = ordered(pack, threads=4, device="cpu", memory_bytes=0)
+    before, after = Cluster(nodes=(head, GPU_NODE)), Cluster(nodes=(head,))
+    assert not after.holds(ask)
+    after = after.after_losses(before.nodes)
+    assert after == Cluster(nodes=(head,), to_come=(GPU_NODE,))
+    assert after.holds(ask)
+    assert after.ask_for(order) == before.ask_for(order)
+    assert before.after_losses(before.nodes) == before
+    assert before.waits_for([ask]) == ""
+    assert after.waits_for([ask]).startswith("waiting for a node with 4 CPUs, 1 GPU: none is there now (1 of")
+    anything = Cluster(nodes=(head,), grows=True)
+    assert anything.after_losses(before.nodes) == anything, "any may come"
+
+
 def test_all_that_no_node_holds_is_told_at_once() -> None:
     with pytest.raises(ConfigurationError) as raised:
         MIXED.refuse_impossible([Bundle(1), Bundle(64), Bundle(1, 4)])

@@ -257,6 +257,7 @@ class RayLauncher(Launcher):
 
     def __init__(self, *, address: str | None = None) -> None:
         self._address = address
+        self._seen: dict[Bundle, None] = {}
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -282,7 +283,8 @@ class RayLauncher(Launcher):
         if not orders:
             return
         with self.session():
-            cluster = joined_resources()
+            cluster = joined_resources().after_losses(self._seen)
+            self._seen.update(dict.fromkeys(cluster.nodes))
             settled = _Settled(orders, cluster)
             if remark := cluster.remark(orders[0].device):
                 on_report(Report(pack_id=orders[0].pack.pack_id, note=remark))
@@ -294,6 +296,8 @@ class RayLauncher(Launcher):
                 if order.pack.exclusive:
                     alone.append(at)
             cluster.refuse_impossible(asks)
+            if waits := cluster.waits_for(asks):
+                on_report(Report(pack_id=orders[0].pack.pack_id, note=waits))
             apart = frozenset(alone)
             together = [at for at in range(len(orders)) if at not in apart]
             for places in (*_slices(together, cluster.num_workers(min(asks))), *_slices(alone, 1)):

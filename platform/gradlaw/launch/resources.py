@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,6 +90,20 @@ class Cluster:
         unknown = self.grows and not self.to_come
         return unknown or any(ask.fits(node) for node in (*self.nodes, *self.to_come))
 
+    def after_losses(self, seen: Iterable[Bundle]) -> Cluster:
+        """The same, where nodes that a run has seen before and that are gone are to come again."""
+        if self.grows and not self.to_come:
+            return self  # any may come
+        gone = [node for node in seen if node not in (*self.nodes, *self.to_come)]
+        return replace(self, to_come=(*self.to_come, *gone))
+
+    def waits_for(self, asks: Iterable[Bundle]) -> str:
+        """What to say if no node that is there holds a pack; "" if for each there is one."""
+        lacking = sorted(ask for ask in set(asks) if not any(ask.fits(node) for node in self.nodes))
+        if not lacking:
+            return ""
+        return f"waiting for a node with {lacking[0]}: none is there now ({_in_words(self.nodes)})"
+
     def device(self, asked: str) -> str:
         """The device asked for; for "auto" GPUs if there are any, or may come, else CPUs."""
         if asked != AUTO:
@@ -116,6 +130,7 @@ class Cluster:
         if order.memory_bytes:
             return plain._replace(memory_bytes=order.memory_bytes)
         nodes = [node for node in self.nodes if plain.fits(node)]
+        nodes = nodes or [node for node in self.to_come if plain.fits(node)]
         if any(math.isinf(node.memory_bytes) for node in (*nodes, *self.to_come)):
             return plain  # an autoscaler that knows nothing of memory would find no node for it
         taken = order.footprint if trains and order.footprint else Footprint(0, 0)
