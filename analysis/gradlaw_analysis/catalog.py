@@ -185,7 +185,8 @@ class Catalog:
             needed = _needed(rows, self.resolved.index["trial_id"])
         index = self.resolved.index
         keeps = winners(index, needed) & pc.is_in(index["trial_id"], value_set=ids).to_numpy()
-        kept, units = index.filter(pa.array(keeps)), self.resolved.holding(keeps)
+        kept = index if keeps.all() else index.filter(pa.array(keeps))
+        units = self.resolved.holding(keeps)
         whole = kept.num_rows == sum(unit.index.num_rows for unit in units)
         return _Cut(
             units,

@@ -49,6 +49,11 @@ FROM temp.plans
 WHERE study = $study AND trial_id IN (SELECT trial_id FROM temp.plans WHERE plan_id = $plan_id)
 """
 
+_PLANS = """
+-- one row: how many plans of the study there are; with one there is nothing to compare
+SELECT count(*) FROM temp._records WHERE study = $study
+"""
+
 
 class PlanData:
     """A plan, read at one moment.
@@ -158,13 +163,15 @@ class PlanData:
     @cached_property
     def _first(self) -> tuple[datetime, int]:
         record = self.record
+        if self._connection.execute(_PLANS, {"study": record.study}).fetchall() == [(1,)]:
+            return record.created_at, record.declared_seeds
         asked = {"study": record.study, "plan_id": record.plan_id}
         created_at, declared = self._connection.execute(_FIRST, asked).fetchall()[0]
         return created_at or record.created_at, record.declared_seeds if declared is None else int(declared)
 
     @cached_property
     def _units(self) -> tuple[Unit, ...]:
-        ids = pa.array(self.trials["trial_id"].tolist(), pa.string())
+        ids = pa.Array.from_pandas(self.trials["trial_id"], type=pa.string())
         return self._resolved.holding(pc.is_in(self._resolved.index["trial_id"], value_set=ids).to_numpy())
 
 

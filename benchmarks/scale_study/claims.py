@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from gradlaw.claim import Claim, Proportion, Slope
 
+LAST_STEP = 990
+
 CLAIMS = (
     Claim(
         name="floor_against_lr",
@@ -18,6 +20,7 @@ CLAIMS = (
         statement="In most seeds the gradient's norm, averaged over trials, ends below one.",
         source="benchmarks/_scale_rows.py",
         sql="proportion.sql",
+        parameters={"last": LAST_STEP},
         test=Proportion(target=0.5, margin=0.1, direction="greater"),
         family="ends",
     ),
