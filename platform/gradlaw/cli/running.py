@@ -42,7 +42,7 @@ def run(
         str, typer.Argument(help="Name of a study, or the path of its folder, or of a sweep's file.yaml.")
     ],
     preset: Annotated[str | None, typer.Option(help="Which of its presets; demo, if none.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="k=v,... ; k=[v,w] is an axis.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="k=v,... ; k=\\[v,w] is an axis.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds instead of the preset's.")] = None,
     store: StoreOption = DEFAULT_STORE,
     launcher: Annotated[
