@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import math
+import os
 from datetime import UTC, datetime, timedelta, timezone
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gradlaw.errors import SchemaError, StoreError, UsageError
-from gradlaw.store import local
+from gradlaw.store import local, writer
 from gradlaw.store.compaction import compact
 from gradlaw.store.store import Store
 from gradlaw.table import Coded, Column, Table
@@ -224,6 +225,21 @@ def test_live_parts_of_a_newer_attempt_replace_those_of_an_older_one(
     assert store.resolve().live == ()
     old.commit([driver.row(0)])
     assert store.resolve().live == ()
+
+
+def test_a_process_looks_for_old_live_parts_now_and_then(
+    store: Store, driver: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.writer("toy", "p") as opened:
+        driver.fill(opened, [0])
+    parts = list(Path(store.path).glob("_live/*"))
+    for part in parts:
+        os.utime(part, (0, part.stat().st_mtime - writer.LIVE_KEEP_S - 60))
+    monkeypatch.setattr(writer, "_opened", count(writer.LIVE_SWEEP_EVERY - 1))
+    store.writer("toy", "q").abandon()
+    assert sorted(Path(store.path).glob("_live/*")) == sorted(parts) != []
+    store.writer("toy", "r").abandon()
+    assert list(Path(store.path).glob("_live/*")) == []
 
 
 def test_an_abandoned_attempt_leaves_no_rows(store: Store, driver: ModuleType) -> None:

@@ -143,6 +143,25 @@ def test_restricted_to_a_plan_and_to_trials(store: Store, driver: ModuleType) ->
         catalog.sources("smal")
 
 
+def test_a_plan_reads_the_files_that_hold_its_trials(store: Store, driver: ModuleType) -> None:
+    driver.write_pack(store, "p", [0, 1])
+    driver.write_pack(store, "q", [2, 3])
+    plan(store, driver, "whole", [0, 1])
+    plan(store, driver, "half", [2])
+    catalog = Catalog(store)
+
+    def read(plan_id: str) -> tuple[list[str], bool]:
+        found = {source.name: source for source in catalog.sources(plan_id)}
+        names = [file.rpartition("/")[2] for file in found["_files_metrics"].files or ()]
+        return names, "JOIN" in (found["metrics"].sql or "")
+
+    assert read("whole") == (["p-0.parquet"], False)
+    assert read("half") == (["q-0.parquet"], True)
+    query = "SELECT DISTINCT trial_id FROM metrics ORDER BY 1"
+    assert rows(catalog, query, plan_id="whole") == [(driver.trial_id(0),), (driver.trial_id(1),)]
+    assert rows(catalog, query, plan_id="half") == [(driver.trial_id(2),)]
+
+
 def test_a_plan_sees_the_rows_measured_with_its_probes(store: Store, driver: ModuleType) -> None:
     driver.write_pack(store, "p", [0, 1], probes=("a", "b"))
     driver.write_pack(store, "q", [0], study="other", probes=("c",))
