@@ -22,7 +22,9 @@ notes = Console(stderr=True, highlight=False)
 DEFAULT_STORE = "results"
 StoreOption = Annotated[
     str,
-    typer.Option("--store", envvar="GRADLAW_STORE", help="Folder of the store, or s3:// or gs://bucket/prefix."),
+    typer.Option(
+        "--store", envvar="GRADLAW_STORE", help="Folder of the store, or s3:// or gs://bucket/prefix."
+    ),
 ]
 
 
