@@ -228,7 +228,7 @@ class _Run:
         """Commits what is not to run, in whatever share; the index after that."""
         for pause_s in _pauses():
             lacking = [pair for pair in self._plan.skipped if pair[0].trial.trial_id not in index]
-            if not lacking:
+            if not lacking or self._stop.asked:
                 break
             reasons = {member.trial.trial_id: reason for member, reason in lacking}
             pack = Pack(
@@ -239,6 +239,7 @@ class _Run:
             )
             if commit_skipped(self._store, pack, reasons, self._tenant, self._sight([pack])):
                 return self._index()
+            self._teller.waiting(self._leases.live([pack.pack_id]))
             time.sleep(pause_s)
             index = self._index()
         return index

@@ -15,11 +15,13 @@ from drivers import Drivers
 from held import STUDIES, committed, numbers, states
 
 import gradlaw
+from gradlaw.fingerprint import digest
 from gradlaw.launch.base import Order, Report
 from gradlaw.launch.worker import work
 from gradlaw.pack import Pack
 from gradlaw.pending import missing_packs
 from gradlaw.planned import plan_study
+from gradlaw.stop import Stop
 from gradlaw.store import paths
 from gradlaw.store.attempts import Seen, Sight, committed_since
 from gradlaw.store.checkpoints import PackCheckpoints, clear_checkpoints
@@ -133,6 +135,20 @@ def test_a_dead_worker_of_another_machine_is_waited_for_until_its_lease_expires(
     rows = sorted(committed(tmp_path), key=lambda row: row["started_at"])
     assert rows[-1]["pack_id"] == pack.pack_id, "it is run last, after the rest"
     assert {row["attempt"] for row in rows} == {0}, "waiting is no attempt"
+
+
+def test_who_waits_for_what_is_not_to_run_says_so_and_ends_when_told(tmp_path: Path) -> None:
+    store, stop, lines = Store.create(tmp_path), Stop(), list[str]()
+    skipped = plan_study(TROUBLED, preset="skips").plan.skipped
+    _plant(store, digest(["skipped", sorted(member.trial.trial_id for member, _ in skipped)]))
+
+    def say(line: str) -> None:
+        lines.append(line)
+        stop.ask()
+
+    gradlaw.run(TROUBLED, preset="skips", store=tmp_path, stop=stop, say=say, **HOW)
+    assert lines[0].startswith(f"{WAITING} on elsewhere")
+    assert committed(tmp_path) == []
 
 
 def _work(store: Store, pack: Pack, seen: Seen = Seen(), driver: str = "me") -> list[Report]:  # noqa: B008
