@@ -1,9 +1,9 @@
 """A hundred random kills on a Ray cluster of several nodes while it runs a study of 500 trials.
 
-Two drivers run one plan on one store. Again and again, at a random moment while packs run, up to eight times
-in a row a worker, a driver or a whole node is ended by SIGKILL. Dead drivers are started again and dead nodes
-replaced at once, and what dies on its way up is not spared. Then one more run ends what is left. Prints one
-JSON line with
+Two drivers run one plan on one store. Whenever a random number of packs has ended (0 to 10) and one runs, up
+to twelve times in a row a worker, a driver or a whole node is ended by SIGKILL. Dead drivers are started
+again and dead nodes replaced at once, and what dies on its way up is not spared. Then one more run ends what
+is left. Prints one JSON line with
 
 - ``kills``: by kind;
 - ``studies``: stores that were filled; a further one is begun if the study ends before the kills do;
@@ -46,7 +46,7 @@ KINDS = {"worker": 6, "driver": 3, "node": 2}
 HOW: dict[str, Any] = {
     "preset": "long", "compile": "never", "width": 8, "checkpoint_s": 0.02, "flush_s": 0.2
 }  # fmt: skip
-SIGN_S, PAUSE_S, BURST = 120.0, 0.5, 8
+PACKS, BURST, PAUSE_S, WAIT_S = 10, 12, 0.5, 60.0
 
 
 class Storm:
@@ -70,7 +70,7 @@ class Storm:
         """Kills so many times, then lets all end."""
         while self.kills.total() < num_kills:
             self._revive()
-            self._await_sign()
+            self._await_packs(self._draw.randint(0, PACKS))
             for _ in range(self._draw.randint(1, min(BURST, num_kills - self.kills.total()))):
                 time.sleep(self._draw.uniform(0.0, PAUSE_S))
                 (kind,) = self._draw.choices(list(KINDS), list(KINDS.values()))
@@ -111,11 +111,14 @@ class Storm:
             if server not in self._running.values():
                 self._running[server.start(**self._document())] = server
 
-    def _await_sign(self) -> None:
-        """Returns once a worker is at a pack: kills of what only begins to start would never meet one."""
-        files, end = open_files(self.stores[-1]), time.monotonic() + SIGN_S
-        while not Leases(files).live() and time.monotonic() < end:
-            time.sleep(0.02)
+    def _await_packs(self, number: int) -> None:
+        """Returns once so many packs more have ended and one runs; kills of what only starts meet none."""
+        files, end = open_files(self.stores[-1]), time.monotonic() + WAIT_S
+        enough = min(TRIALS, num_done(self.stores[-1]) + 8 * number)
+        while time.monotonic() < end:
+            if num_done(self.stores[-1]) >= enough and Leases(files).live():
+                return
+            time.sleep(0.05)
 
     def _kill_worker(self) -> int:
         descendants = psutil.Process(self._cluster.pid).children(recursive=True)
