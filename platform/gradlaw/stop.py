@@ -55,3 +55,5 @@ class Stop:
             if self.asked:
                 with suppress(StoreError):
                     stops.clear(files, driver)
+            else:
+                self._woken.clear()  # for the next run of the same options

@@ -83,6 +83,19 @@ def test_a_wish_is_one_run_s_alone(tmp_path: Path) -> None:
     assert not stops.is_asked(files, "a" * 32)
 
 
+def test_the_second_run_of_the_same_options_hears_it_too(tmp_path: Path) -> None:
+    files, stop = Store.create(tmp_path).files, Stop()
+    with stop.heard(files, "a" * 32):
+        pass
+    with stop.heard(files, "b" * 32):
+        stop.ask()
+        end = time.monotonic() + 60
+        while not stops.is_asked(files, "b" * 32):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert not stops.is_asked(files, "b" * 32)
+
+
 def test_a_store_that_does_not_answer_tells_nobody_to_end(tmp_path: Path) -> None:
     class Mute(LocalFiles):
         def exists(self, key: str) -> bool:
