@@ -171,7 +171,7 @@ def test_what_is_no_time_limit_or_too_short_is_refused(time: str, tmp_path: Path
         ([], "--out: got none"),
         (["--out", "x", "--no-ray"], "--no-ray alone"),
         (["--out", "x", "--array", "3"], "--array alone"),
-        (["--out", "x", "--address", "http://h:8265"], "starts a cluster of its own"),
+        (["--out", "x", "--address", "http://h:8265"], "--address: got with --slurm"),
         (["--out", "x", "--no-ray", "--array", "2", "--nodes", "2"], "--nodes: got 2 with --no-ray"),
         (["--out", "x", "--no-ray", "--array", "2", "--shard", "1/2"], "--shard: got with --no-ray"),
         (["--out", "x", "--no-ray", "--array", "0"], "--array: got 0, allowed >= 1"),

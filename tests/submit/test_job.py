@@ -9,12 +9,15 @@ import sys
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
+from typing import Any
 
 import pytest
 from held import STUDIES
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from gradlaw.cli import app
+from gradlaw.cli.submitting import OPTIONS
 from gradlaw.errors import ClusterError, ConfigurationError, UsageError
 from gradlaw.launch.job import Job, make_job
 from gradlaw.launch.wheel import build_wheels
@@ -147,7 +150,58 @@ def test_what_run_would_refuse_is_refused_before_anything_is_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["127.0.0.1:8265", "ray://head:10001", "http://", "http://u:secret@head:1"]
+    ("words", "named"),
+    [
+        (
+            ["--nodes", "4", "--send"],
+            ["--nodes: got with Ray Jobs, allowed with --slurm", "--send: got with"],
+        ),
+        (["--kuberay", "--slurm"], ["--slurm: got with --kuberay, allowed with --slurm"]),
+        (
+            ["--kuberay", "--time", "4:00:00", "--no-follow"],
+            ["--time: got with --kuberay", "--no-follow: got"],
+        ),
+        (["--slurm", "--image", "x"], ["--image: got with --slurm, allowed with --kuberay"]),
+        (["--out", "x"], ["--out: got with Ray Jobs, allowed with --slurm, --kuberay"]),
+    ],
+)
+def test_options_of_another_way_are_refused_not_ignored(words: list[str], named: list[str]) -> None:
+    caught = CliRunner().invoke(app, ["submit", TINY, "--store", "s3://bucket/p", *words]).exception
+
+    assert isinstance(caught, ConfigurationError)
+    assert len(caught.faults) == len(named)
+    for fault, beginning in zip(caught.faults, named, strict=True):
+        assert fault.startswith(beginning)
+
+
+def test_every_option_belongs_to_a_way() -> None:
+    command: Any = get_command(app)
+    names = {parameter.name for parameter in command.commands["submit"].params}
+
+    assert names == {"study", "options"}.union(*OPTIONS.values())
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    for out in (tmp_path, tmp_path / "none" / "x.yaml"):
+        words = ["--store", "s3://bucket/p", "--kuberay", "--image", "x", "--out", str(out)]
+        caught = CliRunner().invoke(app, ["submit", TINY, *words]).exception
+        assert isinstance(caught, UsageError)
+        assert f"--out: got {str(out)!r}" in str(caught)
+
+
+def test_a_store_whose_address_holds_secrets_goes_nowhere() -> None:
+    for store in ("s3://key:hush@bucket/p", "s3://bucket/p?secret_key=hush"):
+        with pytest.raises(ConfigurationError, match="belong into the environment") as caught:
+            job(store=store)
+        assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1:8265", "ray://head:10001", "http://", "http://u:secret@head:1"),
+        *("http://[::1", "http://head:99999", "http://u:secret@[::1"),
+    ],
 )
 def test_an_address_that_cannot_be_meant(address: str) -> None:
     caught = CliRunner().invoke(app, ["submit", "--attach", "x", "--address", address]).exception

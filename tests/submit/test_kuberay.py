@@ -164,7 +164,7 @@ def test_a_study_given_by_its_folder_goes_along_in_a_config_map(tmp_path: Path) 
         "--seeds",
         "2",
         "--store",
-        "s3://b/p",
+        "s3://bucket/p",
         "--kuberay",
         "--image",
         "registry/gradlaw:1",

@@ -17,9 +17,23 @@ if TYPE_CHECKING:
     from gradlaw.launch.slurm import SlurmRequest
     from gradlaw.launch.submit import Jobs, Sent
 
+BATCH = (
+    "send nodes cpus_per_task gpus_per_node time partition account setup no_ray array interface sbatch "
+    "resubmissions"
+)
+POD = "image secret namespace max_workers worker_gpus worker_cpus worker_memory_gb"
+OPTIONS = {
+    "--slurm": {"slurm", "out", *BATCH.split()},
+    "--kuberay": {"kuberay", "out", *POD.split()},
+    "--attach or --stop": {"attach", "stop", "address"},
+    "Ray Jobs": {"follow", "address"},
+}
+"""What each way of sending takes, besides the study and what is run's."""
+
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def submit(
+    context: typer.Context,
     study: Annotated[
         str | None,
         typer.Argument(help="Name of a study, or the path of its folder, or of a sweep's file.yaml."),
@@ -68,6 +82,8 @@ def submit(
     resubmissions: Annotated[int, typer.Option(help="Slurm: how often it is sent again at most.")] = 20,
 ) -> None:
     """Run a study on a cluster: a job that goes on when this machine is gone."""
+    ways = {"--attach or --stop": attach or stop, "--kuberay": kuberay, "--slurm": slurm}
+    _refuse_others(context, next((way for way, asked in ways.items() if asked), "Ray Jobs"))
     if attach or stop:
         _go_back(study, attach, stop, address)
         return
@@ -89,7 +105,7 @@ def submit(
     if slurm:
         from gradlaw.launch.slurm import SlurmRequest
 
-        _check_slurm(address, out, no_ray=no_ray, array=array)
+        _check_slurm(out, no_ray=no_ray, array=array)
         request = SlurmRequest(
             job=job,
             out=out or Path(),
@@ -110,13 +126,29 @@ def submit(
     _send(job, address, follow=follow)
 
 
-def _check_slurm(address: str | None, out: Path | None, *, no_ray: bool, array: int | None) -> None:
+def _refuse_others(context: typer.Context, way: str) -> None:
+    """Options of another way of sending, which would be ignored."""
+    given = [
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) is not None
+        and source.name == "COMMANDLINE"
+        and name not in OPTIONS[way] | {"study", "options"}
+    ]
+    faults = []
+    for name in given:
+        option = "--no-follow" if name == "follow" else f"--{name.replace('_', '-')}"
+        allowed = ", ".join(other for other, names in OPTIONS.items() if name in names)
+        faults.append(f"{option}: got with {way}, allowed with {allowed}")
+    if faults:
+        raise ConfigurationError(faults)
+
+
+def _check_slurm(out: Path | None, *, no_ray: bool, array: int | None) -> None:
     """What cannot be meant together."""
     faults = []
     if out is None:
         faults.append("--out: got none, allowed the file to write, which nodes see too: --out job.sbatch")
-    if address is not None:
-        faults.append(f"--address: got {address!r} with --slurm, which starts a cluster of its own")
     if no_ray != (array is not None):
         got = "--no-ray alone" if no_ray else "--array alone"
         faults.append(f"got {got}, allowed both or neither: --no-ray --array N")
@@ -220,5 +252,9 @@ def _write(text: str, out: Path | None) -> None:
     if out is None:
         typer.echo(text, nl=False)
         return
-    out.write_text(text, encoding="utf-8")
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        msg = f"--out: got {str(out)!r} ({error.strerror}), allowed a file in a folder that is there"
+        raise UsageError(msg) from error
     say(f"wrote {out}")

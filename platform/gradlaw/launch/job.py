@@ -15,6 +15,7 @@ from gradlaw.errors import UsageError, all_faults
 from gradlaw.options import RunOptions
 from gradlaw.planned import plan_study
 from gradlaw.settings import parse_settings
+from gradlaw.store.bucket import Address
 from gradlaw.studies import SWEEPS
 
 REMOTE = re.compile(r"(s3|gs)://.+")
@@ -173,7 +174,12 @@ def _options(values: Mapping[str, Any]) -> RunOptions:
 def _faults(values: Mapping[str, Any]) -> list[str]:
     faults = []
     store = values["store"]
-    if not REMOTE.fullmatch(store) and not Path(store).is_absolute():
+    if REMOTE.fullmatch(store):
+        try:
+            Address.of(store)
+        except UsageError as error:
+            faults.append(str(error))
+    elif not Path(store).is_absolute():
         faults.append(
             f"--store: got {store!r}, a folder of this machine; allowed s3://bucket/prefix, "
             "gs://bucket/prefix, or the absolute path of a folder that all nodes of the cluster share"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -72,12 +73,8 @@ class Jobs:
 
     def __init__(self, address: str | None = None) -> None:
         self.address = address or os.environ.get("RAY_API_SERVER_ADDRESS") or DEFAULT_ADDRESS
-        parts = urlsplit(self.address)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.password:
-            got = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-            msg = f"--address: got {got!r}, allowed http://HOST:8265 or https://HOST, of the dashboard"
-            raise UsageError(msg)
-        self.in_the_open = parts.scheme == "http" and parts.hostname not in LOOPBACK
+        scheme, host = _parts(self.address)
+        self.in_the_open = scheme == "http" and host not in LOOPBACK
         if os.environ[MODE] == WITH_TOKEN and not os.environ.get(TOKEN) and not token_file().is_file():
             msg = f"no token for {self.address}: got no {token_file()}; {WHERE_TOKENS_ARE}"
             raise ClusterError(msg)
@@ -216,6 +213,20 @@ class Jobs:
         except RuntimeError as error:
             msg = f"{self.address}: {error}"
             raise ClusterError(msg) from error
+
+
+def _parts(address: str) -> tuple[str, str]:
+    """Scheme and host of a dashboard's address; raises UsageError for any other, less what may be secret."""
+    try:
+        parts = urlsplit(address)
+        meant = parts.port != 0 and not parts.username and not parts.password
+    except ValueError:
+        meant = False
+    if meant and parts.scheme in {"http", "https"} and parts.hostname:
+        return parts.scheme, parts.hostname
+    got = re.sub(r"//.*@", "//", address)
+    msg = f"--address: got {got!r}, allowed http://HOST:8265 or https://HOST, of the dashboard"
+    raise UsageError(msg)
 
 
 class _Log:
