@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -274,6 +276,28 @@ def test_sending_gives_the_job_s_id_and_keeps_the_token_out(
     assert f"send it where Slurm is: sbatch {script}" in str(
         _submit(store, "--out", str(script), "--send").exception
     )
+
+
+def test_an_interface_that_a_node_lacks_is_told_in_a_line(store: Path, tmp_path: Path, slurm: Slurm) -> None:
+    script = tmp_path / "job.sbatch"
+    assert _submit(store, "--interface", "none0", "--out", str(script)).exit_code == 0
+    job = slurm.start(script, log=tmp_path / "log")
+    assert job.wait() == 1
+    (line,) = job.log.splitlines()
+    assert line.startswith("no address of this node by none0: ")
+    assert "--interface" in line
+
+
+def test_a_node_alone_needs_no_way_out(store: Path, tmp_path: Path) -> None:
+    """As on sites whose nodes reach nothing but each other."""
+    apart = ["unshare", "--map-root-user", "--net"]
+    if shutil.which("unshare") is None or subprocess.run([*apart, "true"], capture_output=True).returncode:
+        pytest.skip("networks cannot be taken away here")
+    script = tmp_path / "job.sbatch"
+    assert _submit(store, "--out", str(script)).exit_code == 0
+    find = script.read_text().partition("FIND='")[2].partition("'")[0]
+    told = subprocess.run([*apart, sys.executable, "-P", "-c", find, "", ""], capture_output=True, text=True)
+    assert told.stdout.split()[0] == socket.gethostbyname(socket.gethostname()), told.stderr
 
 
 @pytest.mark.slow
