@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from gradlaw.errors import StoreError, UsageError
 from gradlaw.store import leases as module
 from gradlaw.store import paths
+from gradlaw.store.files import Content
 from gradlaw.store.leases import EXPIRE_S, RENEW_S, Hold, Leases, Tenant
 from gradlaw.store.local import LocalFiles
 from gradlaw.store.process import Process, this_process
@@ -139,7 +140,9 @@ def test_a_run_takes_over_what_its_own_lost_workers_held(files: LocalFiles) -> N
     assert Leases(files, "mine").acquire(PACK, Tenant(driver="mine"))
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"pid": "x", "num_trials": Infinity, "host": "a\\u001b[2J"}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "[" * 100_000, '{"pid": "x", "num_trials": Infinity, "host": "a\\u001b[2J"}']
+)
 def test_one_that_cannot_be_read_holds_until_it_expires_and_says_nothing(
     files: LocalFiles, text: str
 ) -> None:
@@ -184,6 +187,23 @@ def test_the_dead_are_swept_and_the_living_stay(files: LocalFiles) -> None:
     assert Leases(files).sweep() == 2
     assert keys(files) == [paths.lease("p1", 1)]
     assert [path.name for path in (files.root / paths.LEASES).iterdir()] == ["p1"]
+
+
+def test_many_are_read_at_once_and_each_once(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand workers are a thousand objects of a bucket, which one by one take half a minute."""
+    for pack_id in ("p1", "p2", "p3"):
+        assert Leases(files).acquire(pack_id, Tenant())
+    asked: list[int] = []
+
+    def counted(keys: Iterable[str]) -> Iterator[tuple[str, Content]]:
+        found = [(key, files.read_or_error(key)) for key in keys]
+        asked.append(len(found))
+        return iter(found)
+
+    monkeypatch.setattr(files, "read_each", counted)
+    watching = Leases(files)
+    assert sorted(watching.live()) == sorted(watching.live()) == ["p1", "p2", "p3"]
+    assert asked == [3, 0]
 
 
 def test_a_name_that_is_none_is_refused(files: LocalFiles) -> None:

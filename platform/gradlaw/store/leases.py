@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from gradlaw.errors import StoreError
 from gradlaw.store import paths
-from gradlaw.store.files import Entry, Files
+from gradlaw.store.files import Entry, Files, content_of
 from gradlaw.store.process import Process, this_process
 
 RENEW_S = 20.0
@@ -142,10 +142,10 @@ class Leases:
         """Deletes dead leases, which killed processes left behind; returns how many."""
         entries = [entry for numbers in self._entries(paths.LEASES).values() for entry in numbers.values()]
         holding = {lease.pack_id for lease in self._living(entries)}
-        dead = [entry for entry in entries if _pack_of(entry) not in holding]
+        dead = [entry for entry in entries if _pack_of(entry.key) not in holding]
         for entry in dead:
             self._files.delete(entry.key)
-            self._files.tidy(_folder(_pack_of(entry)))
+            self._files.tidy(_folder(_pack_of(entry.key)))
         return len(dead)
 
     def _entries(self, folder: str) -> dict[str, dict[int, Entry]]:
@@ -162,22 +162,19 @@ class Leases:
         now = self._files.now() if entries else 0.0
         # Of one from the future the clock was put back since: its holder, if it lives, makes a younger one.
         young = [entry for entry in entries if abs(now - entry.modified_s) < EXPIRE_S]
-        leases = [self._lease(entry) for entry in young]
+        leases = self._told(young)
         own = [bool(self._driver) and lease.tenant.driver == self._driver for lease in leases]
         return [
             lease for lease, mine in zip(leases, own, strict=True) if not mine and not lease.process.is_gone()
         ]
 
-    def _lease(self, entry: Entry) -> Lease:
-        """What a lease says; one that is being renewed or cannot be read holds, and says nothing."""
-        lease = self._read.get(entry.key)
-        if lease is None:
-            try:
-                document = json.loads(self._files.read(entry.key))
-            except (FileNotFoundError, ValueError):
-                return _parsed(_pack_of(entry), {})
-            lease = self._read[entry.key] = _parsed(_pack_of(entry), document)
-        return lease
+    def _told(self, entries: Collection[Entry]) -> list[Lease]:
+        """What leases say; one that is being renewed or cannot be understood holds, and says nothing."""
+        unread = [entry.key for entry in entries if entry.key not in self._read]
+        for key, content in self._files.read_each(unread):
+            with suppress(FileNotFoundError, ValueError, RecursionError):
+                self._read[key] = _parsed(_pack_of(key), json.loads(content_of(content)))
+        return [self._read.get(entry.key) or _parsed(_pack_of(entry.key), {}) for entry in entries]
 
 
 class Hold:
@@ -265,8 +262,8 @@ def _folder(pack_id: str) -> str:
     return f"{paths.LEASES}/{pack_id}"
 
 
-def _pack_of(entry: Entry) -> str:
-    return entry.key.split("/")[1]
+def _pack_of(key: str) -> str:
+    return key.split("/")[1]
 
 
 def _parsed(pack_id: str, document: Any) -> Lease:
