@@ -19,7 +19,9 @@ from gradlaw.telling import Say
 
 OnProgress = Callable[[RunProgress], None]
 
-LEAST_GB = 1.0
+LEAST_GB, MOST_GB = 1.0, 2**20
+MOST_CPUS = 2**16
+"""No machine has more; much larger numbers the system cannot take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +82,15 @@ class RunOptions:
         return [*faults, *self._resource_faults()]
 
     def _resource_faults(self) -> Iterator[str]:
-        if self.cpus < 1:
-            yield f"cpus: got {self.cpus}, allowed >= 1"
+        if not 1 <= self.cpus <= MOST_CPUS:
+            yield f"cpus: got {self.cpus}, allowed >= 1 and <= {MOST_CPUS}"
         if self.gpus is not None and not 0.0 < self.gpus <= 1.0:
             yield f"gpus: got {self.gpus:g}, allowed > 0 and <= 1: a pack trains on one device"
         if self.gpus is not None and self.device == "cpu":
             yield f"gpus: got {self.gpus:g} with the device cpu; allowed with cuda or auto"
-        if self.memory_gb is not None and not self.memory_gb >= LEAST_GB:
-            yield f"memory_gb: got {self.memory_gb:g}, allowed >= {LEAST_GB:g}: half of it torch takes itself"
+        if self.memory_gb is not None and not LEAST_GB <= self.memory_gb <= MOST_GB:
+            allowed = f"allowed >= {LEAST_GB:g} and <= {MOST_GB}"
+            yield f"memory_gb: got {self.memory_gb:g}, {allowed}: half a GiB torch takes itself"
         if self.device == AUTO:
             return
         try:

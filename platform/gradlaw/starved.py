@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from gradlaw.engine.choice import WIDTH
 from gradlaw.launch.base import Order
-from gradlaw.pack import Pack, Training
+from gradlaw.pack import Pack
 from gradlaw.pending import alone, shares_budget
 
 
@@ -42,9 +42,8 @@ class Starved:
     def goes_on(self, order: Order) -> bool:
         """Takes note of a death; whether there is a way on."""
         pack = order.pack
-        trained = isinstance(pack.program, Training)
-        width = min(order.width or WIDTH, order.widest or WIDTH, len(pack.members)) if trained else 1
-        if width > 1 or (len(pack.members) == 1 and trained and order.widest is None):
+        width = min(order.width or WIDTH, order.widest or WIDTH, len(pack.members)) if order.trains else 1
+        if width > 1 or (len(pack.members) == 1 and order.trains and order.widest is None):
             self._widest[pack.pack_id] = max(1, width // 2)
             return True
         if len(pack.members) == 1 or shares_budget(pack):

@@ -17,6 +17,7 @@ from gradlaw.engine.footprint import Footprint, footprint, footprints
 from gradlaw.engine.memory import PeakBytes, cgroup_bytes, kept_to, process_bytes
 from gradlaw.errors import ConfigurationError
 from gradlaw.launch.base import Order
+from gradlaw.launch.ray_tune import _Settled
 from gradlaw.launch.resources import GIB, STEP_BYTES, Bundle, Cluster, declared_nodes
 from gradlaw.launch.room import WORKER_BYTES, bounded, local_device, widest_for
 from gradlaw.options import RunOptions
@@ -121,6 +122,15 @@ def test_only_what_trains_asks_for_a_gpu(pack: Pack, measured: Pack) -> None:
     assert MIXED.ask_for(ordered(pack, **how))[:2] == (2, 0.25)
     assert MIXED.ask_for(ordered(measured, **how))[:2] == (2, 0.0)
     assert MIXED.ask_for(ordered(pack, **{**how, "device": "cpu"}))[:2] == (2, 0.0)
+
+
+def test_what_does_not_train_runs_on_the_cpu_of_a_node_that_may_have_no_gpu(
+    pack: Pack, measured: Pack
+) -> None:
+    orders = [ordered(pack, device="auto"), *(ordered(measured, device=name) for name in ("auto", "cuda"))]
+    settled = _Settled(orders, MIXED)
+    assert [settled[at][0].device for at in range(3)] == ["cuda", "cpu", "cpu"]
+    assert bounded(settled[1][0], 8, 16 * GIB).widest is None, "no GPU is asked how large it is"
 
 
 def test_memory_asked_for_is_what_was_said_else_an_estimate(pack: Pack) -> None:
@@ -238,6 +248,8 @@ def test_a_process_keeps_to_its_memory_and_is_let_go() -> None:
         ({"gpus": 0.5, "device": "cpu"}, "gpus: got 0.5 with the device cpu; allowed with cuda or auto"),
         ({"memory_gb": 0.5}, "memory_gb: got 0.5, allowed >= 1"),
         ({"memory_gb": math.nan}, "memory_gb: got nan, allowed >= 1"),
+        ({"memory_gb": math.inf}, "memory_gb: got inf, allowed >= 1 and <= 1048576"),
+        ({"cpus": 2**31}, "cpus: got 2147483648, allowed >= 1 and <= 65536"),
         ({"device": "quantum"}, "device: got 'quantum', allowed auto or a device of this machine"),
         ({"device": "cuda:1", "launcher": "ray"}, "device: got 'cuda:1', allowed cuda: which one, Ray says"),
     ],

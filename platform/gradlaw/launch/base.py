@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from gradlaw.busy import Usage
 from gradlaw.engine.footprint import Footprint
-from gradlaw.pack import Compile, Pack
+from gradlaw.pack import Compile, Pack, Training
 from gradlaw.store.attempts import Seen
 from gradlaw.store.leases import Tenant
 
@@ -58,6 +58,11 @@ class Order:
     attempts: Mapping[str, int] = field(default_factory=dict)
     tenant: Tenant = field(default_factory=Tenant)
     seen: Seen = field(default_factory=Seen)
+
+    @property
+    def trains(self) -> bool:
+        """Whether the pack trains; what does not needs no device but the CPU."""
+        return isinstance(self.pack.program, Training)
 
 
 @dataclass(frozen=True, kw_only=True)

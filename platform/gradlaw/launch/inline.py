@@ -16,9 +16,10 @@ class InlineLauncher(Launcher):
     name = "inline"
 
     def run(self, orders: Sequence[Order], on_report: OnReport) -> None:
-        for order in orders:
+        for asked in orders:
+            order = replace(asked, device=local_device(asked.device) if asked.trains else "cpu")
             with confined(order):
-                for report in work(replace(order, device=local_device(order.device))):
+                for report in work(order):
                     on_report(report)
                     if report.stopped:
                         return

@@ -239,7 +239,8 @@ class _Settled:
     def __getitem__(self, at: int) -> tuple[Order, Bundle]:
         order = self._orders[at]
         found = self._footprints.get(id(order.pack.program))
-        order = replace(order, device=self._cluster.device(order.device), footprint=found)
+        device = self._cluster.device(order.device) if order.trains else "cpu"
+        order = replace(order, device=device, footprint=found)
         ask = self._cluster.ask_for(order)
         return order, self._cluster.whole_node(ask) if order.pack.exclusive else ask
 

@@ -17,7 +17,6 @@ from gradlaw.engine.footprint import Footprint
 from gradlaw.errors import ConfigurationError
 from gradlaw.launch.base import Order
 from gradlaw.launch.room import AUTO, WORKER_BYTES
-from gradlaw.pack import Training
 
 GIB = 2**30
 _NODE_GROUP = "ray.io/node-group"
@@ -124,8 +123,7 @@ class Cluster:
         An estimate is cut to the pack's share of the smallest node that has the CPUs and GPUs, as the worker
         cuts its batches to its share, but for what one member takes; and it never is what no node has.
         """
-        trains = isinstance(order.pack.program, Training)
-        on_gpu = trains and order.device.startswith("cuda")
+        on_gpu = order.trains and order.device.startswith("cuda")
         plain = Bundle(order.threads, order.gpu_share if on_gpu else 0.0)
         if order.memory_bytes:
             return plain._replace(memory_bytes=order.memory_bytes)
@@ -133,7 +131,7 @@ class Cluster:
         nodes = nodes or [node for node in self.to_come if plain.fits(node)]
         if any(math.isinf(node.memory_bytes) for node in (*nodes, *self.to_come)):
             return plain  # an autoscaler that knows nothing of memory would find no node for it
-        taken = order.footprint if trains and order.footprint else Footprint(0, 0)
+        taken = order.footprint if order.trains and order.footprint else Footprint(0, 0)
         least = WORKER_BYTES + taken.task_bytes + (0 if on_gpu else taken.member_bytes)
         members = min(len(order.pack.members), order.width or WIDTH, order.widest or WIDTH)
         most = least + (0 if on_gpu else taken.member_bytes) * (members - 1)
