@@ -1,7 +1,7 @@
 """A hundred random kills on a Ray cluster of several nodes while it runs a study of 500 trials.
 
 Two drivers run one plan on one store. Whenever a random number of packs has ended (0 to 10) and one runs, up
-to twelve times in a row a worker, a driver or a whole node is ended by SIGKILL. Dead drivers are started
+to thirty times in a row a worker, a driver or a whole node is ended by SIGKILL. Dead drivers are started
 again and dead nodes replaced at once, and what dies on its way up is not spared. Then one more run ends what
 is left. Prints one JSON line with
 
@@ -46,7 +46,7 @@ KINDS = {"worker": 6, "driver": 3, "node": 2}
 HOW: dict[str, Any] = {
     "preset": "long", "compile": "never", "width": 8, "checkpoint_s": 0.02, "flush_s": 0.2
 }  # fmt: skip
-PACKS, BURST, PAUSE_S, WAIT_S = 10, 12, 0.5, 60.0
+PACKS, BURST, PAUSE_S, WAIT_S = 10, 30, 0.5, 60.0
 
 
 class Storm:
@@ -118,11 +118,11 @@ class Storm:
         while time.monotonic() < end:
             if num_done(self.stores[-1]) >= enough and Leases(files).live():
                 return
-            time.sleep(0.05)
+            time.sleep(0.5)
 
     def _kill_worker(self) -> int:
         descendants = psutil.Process(self._cluster.pid).children(recursive=True)
-        found = [item for item in descendants if _runs_packs(item)]
+        found = [item for item in descendants if _is_worker(item)]
         if found:
             self._draw.choice(found).kill()
         return len(found[:1])
@@ -138,12 +138,13 @@ class Storm:
         return 1
 
 
-def _runs_packs(process: psutil.Process) -> bool:
+def _is_worker(process: psutil.Process) -> bool:
+    """Whether it runs packs, or is about to."""
     try:
         title = " ".join(process.cmdline())
     except psutil.Error:
         return False
-    return title.startswith("ray::") and "Trainable" in title
+    return title.startswith("ray::") and ("Trainable" in title or "IDLE" in title)
 
 
 def num_done(store: Path) -> int:
