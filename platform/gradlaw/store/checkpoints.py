@@ -270,9 +270,15 @@ def _ended(files: Files, pack_id: str, index: Mapping[str, TrialStatus], age_s: 
     """Whether all trials of a pack's checkpoint have ended, none as failed, with the probes asked for."""
     for key in reversed(_documents(files, pack_id)):
         try:
-            held = _read(files, key)["content"]["identity"]
+            data = files.read(key)
+        except FileNotFoundError:
+            continue
+        except StoreError:  # it may be whole, though it cannot be read now
+            return False
+        try:
+            held = _understood(key, data)["content"]["identity"]
             probes, statuses = set(held["probes"]), [index.get(trial_id) for trial_id in held["trials"]]
-        except (StoreError, FileNotFoundError, KeyError, TypeError):
+        except (StoreError, KeyError, TypeError):
             continue
         return all(status and status.state in SETTLED and probes <= status.probes for status in statuses)
     return age_s >= STALE_S  # files of a checkpoint that was never whole, or is damaged
@@ -292,9 +298,14 @@ def _documents(files: Files, pack_id: str) -> list[str]:
 
 
 def _read(files: Files, key: str) -> Mapping[str, Any]:
-    """The document of a checkpoint; raises StoreError if it cannot be understood."""
+    """The document of a checkpoint; raises StoreError if it cannot be read or understood."""
+    return _understood(key, files.read(key))
+
+
+def _understood(key: str, data: bytes) -> Mapping[str, Any]:
+    """The document that a checkpoint's file holds; raises StoreError if it is none."""
     try:
-        document: Mapping[str, Any] = json.loads(files.read(key))
+        document: Mapping[str, Any] = json.loads(data)
         version = document["schema_version"]
         whole = document["sha256"] == _digest(document["content"])
         keys = [document["tensors"]["key"], *(DataFile(**file).key for file in document["rows"])]

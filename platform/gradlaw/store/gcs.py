@@ -53,7 +53,7 @@ class GcsObjects(Objects):
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
-        self._session, host = _session(os.environ.get(EMULATOR))
+        self._session, host, self._unsigned = _session(os.environ.get(EMULATOR))
         self._base = f"{host}/storage/v1/b/{bucket}"
         self._upload = f"{host}/upload/storage/v1/b/{bucket}/o"
 
@@ -162,6 +162,10 @@ class GcsObjects(Objects):
                 answer = send()
             except requests.RequestException as error:
                 what = type(error).__name__
+            except self._unsigned as error:
+                what, remedy = type(error).__name__, _REMEDIES[401]
+                if not error.retryable:
+                    break
             else:
                 if answer.ok or answer.status_code in allowed:
                     return answer
@@ -197,10 +201,10 @@ def _write_body(body: BinaryIO, upload: Upload) -> str:
 
 
 @lru_cache(maxsize=4)
-def _session(emulator: str | None) -> tuple[Any, str]:
-    """A session that signs its requests, and the server; one for a process."""
+def _session(emulator: str | None) -> tuple[Any, str, Any]:
+    """A session that signs its requests, the server, and what is raised if it cannot; one for a process."""
     if emulator:
-        return requests.Session(), emulator.rstrip("/") if "://" in emulator else f"http://{emulator}"
+        return requests.Session(), emulator.rstrip("/") if "://" in emulator else f"http://{emulator}", ()
     try:
         auth = import_module("google.auth")
         transport = import_module("google.auth.transport.requests")
@@ -212,4 +216,4 @@ def _session(emulator: str | None) -> tuple[Any, str]:
     except auth.exceptions.DefaultCredentialsError as error:
         msg = f"gs://: {_REMEDIES[401]}"
         raise UsageError(msg) from error
-    return transport.AuthorizedSession(credentials), HOST
+    return transport.AuthorizedSession(credentials), HOST, auth.exceptions.GoogleAuthError

@@ -29,7 +29,6 @@ try:
         FlexibleChecksumError,
         HTTPClientError,
         IncompleteReadError,
-        NoCredentialsError,
     )
     from botocore.exceptions import ConnectionError as ConnectError
 except ImportError as error:
@@ -61,6 +60,8 @@ _RIGHTS = (
 _BUCKET = "make the bucket first, or name another"
 _REGION = "set AWS_REGION to the region of the bucket"
 _KEYS = "check the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE) and the clock"
+_EXPIRED = "the credentials have expired: renew them and run again"
+_SERVER = "check AWS_ENDPOINT_URL (http:// or https://) and AWS_CA_BUNDLE"
 _REMEDIES = {
     "NoSuchBucket": _BUCKET,
     "404": _BUCKET,
@@ -69,7 +70,15 @@ _REMEDIES = {
     "301": _REGION,
     "PermanentRedirect": _REGION,
     "AuthorizationHeaderMalformed": _REGION,
-    "ExpiredToken": "the credentials have expired: renew them and run again",
+    "ExpiredToken": _EXPIRED,
+    "SSOTokenLoadError": _EXPIRED,
+    "UnauthorizedSSOTokenError": _EXPIRED,
+    "TokenRetrievalError": _EXPIRED,
+    "CredentialRetrievalError": _KEYS,
+    "NoCredentialsError": "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+    "or AWS_PROFILE",
+    "EndpointResolutionError": _SERVER,
+    "SSLError": _SERVER,
     "InvalidAccessKeyId": _KEYS,
     "SignatureDoesNotMatch": _KEYS,
     "RequestTimeTooSkewed": "set this machine's clock",
@@ -240,6 +249,11 @@ class S3Objects(Objects):
                 if pause_s is None or not _passes(error):
                     raise self._explained(verb, name, error) from error
                 time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads tries, decides nothing
+            except StoreError:
+                raise
+            except OSError as error:  # of this machine, such as a file of credentials: no object is missing
+                msg = f"cannot {verb} s3://{self._bucket}/{name}: {type(error).__name__}; {_KEYS}"
+                raise UnreachableError(msg) from error
         raise AssertionError
 
     def _explained(self, verb: str, name: str, error: Exception) -> OSError:
@@ -255,10 +269,6 @@ class S3Objects(Objects):
         remedy = _REMEDIES.get(
             code, "check the network and the server, and run again; what was committed is safe"
         )
-        if isinstance(error, NoCredentialsError):
-            remedy = (
-                "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-            )
         return UnreachableError(f"cannot {verb} {place}: {code}; {remedy}")
 
 
@@ -301,4 +311,12 @@ def _client(environment: tuple[tuple[str, str], ...]) -> Any:
         retries={"mode": "standard", "total_max_attempts": 1},
         request_checksum_calculation="when_required",
     )
-    return boto3.session.Session().client("s3", config=config)
+    try:
+        return boto3.session.Session().client("s3", config=config)
+    except (BotoCoreError, ValueError) as error:  # what it is about, but no value: that may be a secret
+        msg = (
+            f"a store on s3://: got settings that the client refuses ({type(error).__name__}); "
+            "check AWS_PROFILE, AWS_ENDPOINT_URL (such as http://minio:9000), AWS_DEFAULT_REGION, "
+            "AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, and ~/.aws/config"
+        )
+        raise UsageError(msg) from error

@@ -19,8 +19,9 @@ from bucket_server import ANY, Proxy, drawn
 from gradlaw.errors import StoreError
 from gradlaw.store import s3
 from gradlaw.store.bucket import BucketFiles
+from gradlaw.store.checkpoints import sweep_checkpoints
 from gradlaw.store.compaction import compact
-from gradlaw.store.files import UnreachableError, open_files
+from gradlaw.store.files import STALE_S, UnreachableError, open_files
 from gradlaw.store.store import Store
 from gradlaw_analysis import open_store
 from gradlaw_analysis.catalog import Catalog
@@ -103,6 +104,20 @@ def test_a_commit_that_was_given_up_and_comes_late_is_whole(
     assert len(proxy.late) == 1
     proxy.settle()
     assert held(address) == rows(driver, [0, 1])
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_kept(
+    address: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However old: what looks damaged may only be out of reach."""
+    files = open_files(address)
+    assert files.create("_checkpoints/p-0-0.json", b"{}")
+    now = files.now()
+    monkeypatch.setattr(files, "now", lambda: now + 2 * STALE_S)
+    proxy.plan = lambda method, path: "error" if path.split("?")[0].endswith("p-0-0.json") else None
+    assert sweep_checkpoints(files, {}) == 0
+    proxy.plan = None
+    assert sweep_checkpoints(files, {}) == 1  # it is damaged
 
 
 def test_two_compactions_at_once_with_faults(address: str, proxy: Proxy, driver: ModuleType) -> None:

@@ -70,3 +70,17 @@ def test_errors_say_what_to_do(gcs_address: str, gcs_proxy: Proxy, monkeypatch: 
     monkeypatch.setitem(sys.modules, "google.auth", None)
     with pytest.raises(UsageError, match=r'needs google-auth, .*pip install "gradlaw\[gs\]"'):
         Store.open(gcs_address)
+
+
+def test_credentials_that_hold_no_more_are_named(gcs_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Google's own client finds that nothing can renew them; no request is sent."""
+    auth = pytest.importorskip("google.auth")
+    credentials = pytest.importorskip("google.oauth2.credentials").Credentials(token=None)
+    monkeypatch.setattr(auth, "default", lambda **_: (credentials, None))
+    monkeypatch.delenv(gcs.EMULATOR)
+    gcs._session.cache_clear()
+    try:
+        with pytest.raises(UnreachableError, match="RefreshError; .*gcloud auth application-default login"):
+            Store.open(gcs_address)
+    finally:
+        gcs._session.cache_clear()

@@ -6,6 +6,7 @@ import hashlib
 import random
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 from bucket_server import ANY, SECRET, Fault, Proxy, direct
@@ -137,6 +138,40 @@ def test_errors_say_what_to_do_and_no_secret(
     raised(r"there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
     assert SECRET not in caplog.text
     assert SECRET not in repr(vars(open_files(address)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"AWS_PROFILE": SECRET}, "ProfileNotFound"),
+        ({"AWS_ENDPOINT_URL": SECRET}, "ValueError"),
+        ({"AWS_DEFAULT_REGION": f"{SECRET}!"}, "InvalidRegionError"),
+        ({"AWS_CONFIG_FILE": __file__}, "ConfigParseError"),
+        ({"AWS_SECRET_ACCESS_KEY": ""}, "PartialCredentialsError"),
+    ],
+)
+def test_settings_that_the_client_refuses_are_named(
+    settings: dict[str, str], kind: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=rf"\({kind}\); check AWS_PROFILE, AWS_ENDPOINT_URL") as caught:
+        Store.open(address)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_file_of_credentials_that_is_missing_is_no_missing_object(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else all that is committed would be taken for missing, and run again."""
+    open_files(address).create("a", b"there")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/any")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    with pytest.raises(UnreachableError, match="FileNotFoundError; check the credentials"):
+        open_files(address).read("a")
 
 
 @pytest.mark.parametrize(
