@@ -91,14 +91,16 @@ class RunOptions:
         if self.memory_gb is not None and not LEAST_GB <= self.memory_gb <= MOST_GB:
             allowed = f"allowed >= {LEAST_GB:g} and <= {MOST_GB}"
             yield f"memory_gb: got {self.memory_gb:g}, {allowed}: half a GiB torch takes itself"
+        if self.address and self.launcher == "inline":
+            yield f"address: got {self.address!r} with the launcher inline; allowed with ray"
         if self.device == AUTO:
             return
         try:
             device = torch.device(self.device)
-            if self.launcher == "inline":
-                torch.empty(0, device=device)
+            if self.launcher == "inline" or device.type == "meta":
+                torch.zeros(1, device=device).item()  # a device may hold shapes without numbers
         except (RuntimeError, AssertionError) as error:
-            cause = str(error).splitlines()[0]
+            cause = str(error).partition("\n")[0].partition(". ")[0]
             yield f"device: got {self.device!r}, allowed auto or a device of this machine: {cause}"
             return
         if self.launcher == "ray" and device.index is not None:

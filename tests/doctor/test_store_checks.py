@@ -65,6 +65,15 @@ def test_a_file_in_the_folder_s_place_fails_with_the_remedy(tmp_path: Path) -> N
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_a_store_of_no_name_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a variable that is not set; it does not mean the folder one is in."""
+    monkeypatch.chdir(tmp_path)
+    for line in _look("").values():
+        assert line.level == "fail"
+        assert "got an empty path" in line.found
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB of its own."""

@@ -227,6 +227,9 @@ def open_files(path: str | Path) -> Files:
         StoreError: If a bucket cannot be reached in principle: no client library, no credentials.
     """
     text = str(path)
+    if not text:  # of a variable that is not set, say; "." is the folder one is in
+        msg = "store: got an empty path, allowed a folder, s3://bucket/prefix or gs://bucket/prefix"
+        raise UsageError(msg)
     scheme, mark, _ = text.partition("://")
     if not mark:
         if text.startswith(tuple(f"{name}:/" for name in BUCKETS)):
