@@ -80,7 +80,7 @@ def test_credentials_that_hold_no_more_are_named(gcs_address: str, monkeypatch: 
     monkeypatch.delenv(gcs.EMULATOR)
     gcs._session.cache_clear()
     try:
-        with pytest.raises(UnreachableError, match="RefreshError; .*gcloud auth application-default login"):
+        with pytest.raises(UnreachableError, match=r"RefreshError; .*gcloud auth application-default login"):
             Store.open(gcs_address)
     finally:
         gcs._session.cache_clear()
