@@ -1,4 +1,12 @@
-"""Run: plan a study, subtract what the store holds, launch the rest, until nothing is missing."""
+"""Run: plan a study, subtract what the store holds, launch the rest, until nothing is missing.
+
+The way to a committed row: :func:`run` plans; ``_Run.go`` records the plan; ``_Run._run_missing`` launches
+what :mod:`gradlaw.pending` finds missing until nothing is; ``_Run._launch`` hands :mod:`gradlaw.orders` to a
+launcher; :func:`gradlaw.launch.worker.work` takes a pack's lease and trains it; and
+:meth:`gradlaw.store.writer.PackWriter.commit` makes its rows visible. What comes back are reports alone:
+:mod:`gradlaw.tally` counts them, :mod:`gradlaw.telling` says them, and where a worker died
+:mod:`gradlaw.lost` records it.
+"""
 
 from __future__ import annotations
 
@@ -138,9 +146,22 @@ class _Run:
 
     def go(self) -> RunSummary:
         with self._options.stop.heard(self._store.files, self._tenant.driver):
-            return self._go()
+            index = self._prepare()
+            pending = missing_packs(self._share, index, retry_failed=self._options.retry_failed)
+            self._tell(pending, index)
+            with self._launcher.session() if self._growth.is_open else nullcontext():
+                index = self._run_missing(pending, index, retry_failed=self._options.retry_failed)
+                while self._has_ended(index) and not self._stop.asked and self._growth.ask():
+                    self._take()
+                    index = self._commit_skipped(self._index())
+                    pending = missing_packs(self._share, index)
+                    self._teller.round(self._growth.rounds[-1], pending)
+                    index = self._run_missing(pending, index)
+            self._tell_end()
+            return self._summary(index)
 
-    def _go(self) -> RunSummary:
+    def _prepare(self) -> Index:
+        """Records the plan, its first round and what is not to run, and sweeps; the index after that."""
         index = self._index()
         record_plan(self._store, self._planned, index, (*self._probes, *self._growth.first_ids()))
         if not self._growth.rounds and self._growth.ask():
@@ -149,18 +170,7 @@ class _Run:
         index = self._commit_skipped(index)
         sweep_checkpoints(self._store.files, index)
         self._leases.sweep()
-        pending = missing_packs(self._share, index, retry_failed=self._options.retry_failed)
-        self._tell(pending, index)
-        with self._launcher.session() if self._growth.is_open else nullcontext():
-            index = self._run_missing(pending, index, retry_failed=self._options.retry_failed)
-            while self._has_ended(index) and not self._stop.asked and self._growth.ask():
-                self._take()
-                index = self._commit_skipped(self._index())
-                pending = missing_packs(self._share, index)
-                self._teller.round(self._growth.rounds[-1], pending)
-                index = self._run_missing(pending, index)
-        self._tell_end()
-        return self._summary(index)
+        return index
 
     def _run_missing(self, pending: Sequence[Pack], index: Index, *, retry_failed: bool = False) -> Index:
         """Launches packs until nothing is missing, or nothing more can be done; the index after that.

@@ -243,7 +243,7 @@ class Hold:
         while not self._ended.wait(RENEW_S) and not self.is_lost:
             try:
                 self.renew()
-            except StoreError as error:  # no reason to end a pack; the next renewal may succeed
+            except OSError as error:  # no reason to end a pack; the next renewal may succeed
                 logger.debug("lease of pack %s not renewed: %s", self.pack_id, error)
 
     def __enter__(self) -> Self:
