@@ -63,15 +63,18 @@ def test_without_a_gpu_nothing_is_told_of_one() -> None:
 
 
 def test_the_share_of_the_cpus_is_their_time_over_wall_time() -> None:
-    sampler, wall, cpu = Utilization("cpu", 2), time.monotonic(), time.process_time()
+    before, cpu = time.monotonic(), time.process_time()
+    sampler, began = Utilization("cpu", 2), time.monotonic()
     while time.process_time() - cpu < 0.3:
         pass
     time.sleep(0.2)
+    least_s = time.monotonic() - began
     usage = sampler.usage()
-    wall_s, cpu_s = time.monotonic() - wall, time.process_time() - cpu
-    assert usage.wall_s == pytest.approx(wall_s, abs=0.05)
-    assert usage.cpu == pytest.approx(cpu_s / wall_s / 2, abs=0.06)
-    assert sampler()["cpu_utilisation"] == pytest.approx(usage.cpu, abs=0.02)
+    most_s, cpu_s = time.monotonic() - before, time.process_time() - cpu
+    tick_s = 0.03  # the system counts in hundredths of a second
+    assert least_s - tick_s <= usage.wall_s <= most_s + tick_s, "however long this process was kept waiting"
+    assert usage.cpu == pytest.approx(cpu_s / usage.wall_s / 2, abs=tick_s / usage.wall_s)
+    assert 0.0 < (sampler()["cpu_utilisation"] or 0.0) <= 1.0
 
 
 def test_a_run_says_what_to_change_where_little_is_used() -> None:
