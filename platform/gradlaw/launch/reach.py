@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import os
 import socket
 from typing import Any
 
 import ray
-from ray.exceptions import AuthenticationError
+from ray._private import services
+from ray.exceptions import AuthenticationError, RpcError
 
 from gradlaw.errors import ClusterError, UsageError
 from gradlaw.text import redact
@@ -25,15 +25,13 @@ def refuse_unreachable(address: str) -> None:
 
     Args:
         address: "HOST:PORT" of the head; or "auto": what ``RAY_ADDRESS`` says, else the one Ray finds on this
-            machine, which is left for Ray to find.
+            machine.
 
     Raises:
         UsageError: Another form of address.
         ClusterError: Nobody answers, or the token is refused.
     """
-    meant = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
-    if meant == "auto":
-        return
+    meant = _found() if address == "auto" else address
     host, _, port = meant.rpartition(":")
     if not host or not port.isdecimal() or "/" in meant:
         msg = (
@@ -50,6 +48,25 @@ def refuse_unreachable(address: str) -> None:
         importlib.import_module("ray._raylet").GcsClient(address=meant)
     except AuthenticationError as error:
         msg = f"the Ray cluster at {meant} refuses the token; {WHERE_TOKENS_ARE}"
+        raise ClusterError(msg) from error
+    except RpcError as error:
+        cause = " ".join(redact(str(error)).split())[:300]
+        msg = (
+            f"no Ray cluster at {meant}: what listens there does not answer as one ({cause}); the port is "
+            "the head's own (6379), not its dashboard's (8265)"
+        )
+        raise ClusterError(msg) from error
+
+
+def _found() -> str:
+    """The cluster that "auto" means."""
+    try:
+        return str(services.get_ray_address_from_environment("auto", None))
+    except ConnectionError as error:
+        msg = (
+            "no Ray cluster on this machine, and RAY_ADDRESS names none; --address HOST:PORT of its head, "
+            "on a node of the cluster; from any other machine: gradlaw submit"
+        )
         raise ClusterError(msg) from error
 
 
