@@ -175,7 +175,7 @@ def test_a_store_gives_back_what_it_was_given_in_groups_bounded_by_bytes(
 def test_compaction_copies_weights_group_by_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One group in memory at a time, small ones joined; every byte as before, also after a second merge."""
     monkeypatch.setattr(compaction, "ROW_GROUP_BYTES", 40_000)
-    monkeypatch.setattr(compaction, "_load", _loads_no_weights(compaction._load))
+    monkeypatch.setattr(compaction, "_loaded", _loads_no_weights(compaction._loaded))
     store = Store.create(tmp_path)
     kept: dict[str, bytes] = {}
     for pack in range(6):
@@ -189,9 +189,9 @@ def test_compaction_copies_weights_group_by_group(tmp_path: Path, monkeypatch: p
 
 
 def _loads_no_weights(load: Callable[..., object]) -> Callable[..., object]:
-    def loaded(files: object, file: compaction.DataFile) -> object:
+    def loaded(file: compaction.DataFile, content: object) -> object:
         assert file.table != "weights"
-        return load(files, file)
+        return load(file, content)
 
     return loaded
 
