@@ -9,10 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from held import STUDIES, committed
 
 from gradlaw.busy import Busy, Usage
 from gradlaw.engine import utilization
 from gradlaw.engine.utilization import Utilization, gpu_busy
+from gradlaw.launch.base import Order
+from gradlaw.launch.worker import work
+from gradlaw.planned import plan_study
+from gradlaw.store.store import Store
 
 NVML = """
 #include <string.h>
@@ -54,6 +59,25 @@ def test_a_worker_on_a_gpu_tells_the_mean_of_its_samples(nvml: None, monkeypatch
     sampler = Utilization("cuda", 1)
     assert sampler()["gpu_utilisation"] == 0.37
     assert sampler.usage().gpu == 0.37
+
+
+def test_a_gpu_is_looked_at_before_the_commit_leaves_it_idle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a pack that is shorter than a lease's renewal there is no other sample."""
+
+    def busy(uuid: str) -> float:
+        return 0.0 if len(committed(tmp_path)) else 0.9
+
+    monkeypatch.setattr(utilization, "gpu_uuid", lambda device: "GPU-known")
+    monkeypatch.setattr(utilization, "gpu_busy", busy)
+    Store.create(tmp_path)
+    pack = plan_study(STUDIES / "tiny", seeds=1).plan.packs[0]
+    *_, last = work(Order(pack=pack, store=str(tmp_path), compile="never"))
+    assert last.finished
+    assert last.usage is not None
+    assert last.usage.gpu == 0.9
+    assert committed(tmp_path)
 
 
 def test_without_a_gpu_nothing_is_told_of_one() -> None:

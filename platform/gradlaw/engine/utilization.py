@@ -36,16 +36,16 @@ class Utilization:
         """Shares of the CPUs since the last call, and of the GPU of late, as a lease tells them."""
         now, last = os.times(), self._last
         self._last = now
-        return {"cpu_utilisation": self._share(last, now), "gpu_utilisation": self._gpu()}
+        return {"cpu_utilisation": self._share(last, now), "gpu_utilisation": self.gpu()}
 
     def usage(self) -> Usage:
-        """Since the beginning: of the GPU the mean of what was sampled, now included."""
+        """Since the beginning: of the GPU the mean of what was sampled."""
         now = os.times()
-        self._gpu()
         gpu = sum(self._seen) / len(self._seen) if self._seen else None
         return Usage(now.elapsed - self._began.elapsed, self._share(self._began, now), gpu)
 
-    def _gpu(self) -> float | None:
+    def gpu(self) -> float | None:
+        """Samples the GPU: to be called while it has work, or within moments after."""
         share = gpu_busy(self._uuid) if self._uuid else None
         if share is not None:
             self._seen.append(share)

@@ -67,7 +67,7 @@ def _work(order: Order, store: Store, utilization: Utilization) -> Generator[Rep
     pack = order.pack
     while True:
         try:
-            results = yield from _attempt(order, store)
+            results = yield from _attempt(order, store, utilization)
             break
         except CheckpointGoneError:  # it is another's by now, or a younger one is there
             continue
@@ -93,12 +93,15 @@ def _work(order: Order, store: Store, utilization: Utilization) -> Generator[Rep
     )
 
 
-def _attempt(order: Order, store: Store) -> Generator[Report, None, tuple[TrialResult, ...]]:
+def _attempt(
+    order: Order, store: Store, utilization: Utilization
+) -> Generator[Report, None, tuple[TrialResult, ...]]:
     """Runs the pack and commits it, but for lack of memory and a checkpoint that goes while it is read."""
     pack, started_at = order.pack, provenance.utc_now()
     with open_writer(store, pack) as writer:
         try:
             results = yield from _train(order, store, writer)
+            utilization.gpu()  # before the commit, which leaves it idle: short packs have no other sample
         except (CheckpointGoneError, PackStoppedError):
             raise
         except Exception as error:
