@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from bucket_server import Proxy, direct, proxy
 from held import bytes_of
+from typer.testing import CliRunner
 
+from gradlaw.cli import app
 from gradlaw.doctor import store as checks
 from gradlaw.doctor.examine import Examined, examine
 from gradlaw.doctor.finding import Subject
@@ -21,6 +23,7 @@ from gradlaw.store.store import Store
 
 __all__ = ["proxy"]
 
+SECRET = "canary-of-a-secret"
 NAMES = ["store place", "store exclusive", "store speed", "store clock"]
 
 
@@ -72,6 +75,19 @@ def test_a_store_of_no_name_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert line.level == "fail"
         assert "got an empty path" in line.found
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_found_is_told_without_secrets_and_what_a_terminal_obeys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOUD_API_KEY", SECRET)
+    words = ["doctor", "--only", "store place", "--store", f"{tmp_path}/{SECRET}\x1b[2J"]
+    for form in ("text", "json"):
+        told = CliRunner().invoke(app, [*words, "--format", form])
+        assert told.exit_code == 0
+        assert "[CLOUD_API_KEY]" in told.stdout
+        assert SECRET not in told.stdout
+        assert "\x1b" not in told.stdout
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from gradlaw.cli.app import DEFAULT_STORE, StoreOption, app
+from gradlaw.text import printable
 
 
 @app.command()
@@ -31,9 +32,9 @@ def doctor(
     for line in examine(subject, only or ()):
         found.append(line)
         if format_ == "text":
-            typer.echo(f"{line.level:<5}{line.check:<17}{line.found}")
+            typer.echo(printable(f"{line.level:<5}{line.check:<17}{line.found}"))
             if line.remedy:
-                typer.echo(f"{'':<22}-> {line.remedy}")
+                typer.echo(printable(f"{'':<22}-> {line.remedy}"))
             sys.stdout.flush()
     if format_ == "json":
         typer.echo(json.dumps([line._asdict() for line in found], indent=1))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from gradlaw.doctor import cluster, devices, software, store
 from gradlaw.doctor.finding import Finding, Level, Subject
 from gradlaw.errors import GradlawError, UnknownNameError, all_faults
+from gradlaw.text import redact
 
 Check = Callable[[Subject], Iterator[Finding]]
 
@@ -63,7 +64,7 @@ def examine(subject: Subject, names: Sequence[str] = (), *, limit_s: float = LIM
     for name, check in CHECKS.items():
         if not names or name in names:
             for finding in _bounded(check, subject, limit_s + subject.wait_s):
-                yield Examined(name, *finding)
+                yield Examined(name, finding.level, redact(finding.found), redact(finding.remedy))
 
 
 def _bounded(check: Check, subject: Subject, limit_s: float) -> list[Finding]:
