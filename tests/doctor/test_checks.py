@@ -132,6 +132,8 @@ def test_other_tokens(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (off.level, off.remedy) == ("warn", "unset RAY_AUTH_MODE")
     assert there.level == "ok"
     assert CANARY not in str((off, there))
+    monkeypatch.setenv("RAY_AUTH_MODE", "off")
+    assert _levels(_of("token")) == ["fail", "ok"]
 
 
 @pytest.mark.slow

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import base64
+import contextlib
 import hashlib
+import importlib
 import io
 import json
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +133,22 @@ def test_yaml_makes_no_objects(value: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--set: lr"):
         parse_settings([f"lr={text}"])
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(("task", "ran"), [("digits_mlp", False), ("beside_a_sweep:Nothing", True)])
+def test_a_sweep_of_mere_names_imports_nothing_beside_it(
+    task: str, ran: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    mark = tmp_path / "ran"
+    (tmp_path / "beside_a_sweep.py").write_text(f"import os; os.mkdir({str(mark)!r})", encoding="utf-8")
+    file = tmp_path / "sweep.yaml"
+    file.write_text(f"name: s\ntask: {task}\nno_such_key: 1\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="no_such_key"):
+        read_sweep(file)
+    with contextlib.suppress(ImportError):  # as libraries do with what they can do without
+        importlib.import_module("beside_a_sweep")
+    assert mark.exists() == ran
 
 
 @pytest.fixture

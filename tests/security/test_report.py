@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -67,6 +68,33 @@ def test_markup_in_a_store_is_text_in_a_report(hostile_report: Path) -> None:
     bare = re.sub(r"`[^`\n]*`", "", text)
     assert r"\<script\>" in bare
     assert not re.search(r"(?<!\\)<(script|img|svg)|(?<!\\)\]\(javascript", bare)
+
+
+def test_secrets_are_found_before_a_report_spells_them_otherwise(
+    arena: Arena, driver: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = 'p&ss"wörd<1>|*0123'
+    store = Store.open(arena.store)
+    driver.write_pack(store, "told", [60], host=f"host {secret}")
+    record = PlanRecord(
+        plan_id="told",
+        study="toy",
+        preset="all",
+        overrides={},
+        num_seeds=1,
+        declared_seeds=1,
+        created_at=utc_now(),
+        git_commit="",
+        claims_digest=NO_CLAIMS,
+    )
+    store.write_plan(record, [PlannedTrial(driver.trial_id(60), 0)])
+    monkeypatch.setenv("ODD_PASSWORD", secret)
+    monkeypatch.setenv("SORT_KEY", "written_at")  # no secret, but named like one
+    for suffix in ("html", "md", "json"):
+        text = open_store(arena.store).report(out=tmp_path / f"r.{suffix}", record=False).read_text("utf-8")
+        assert "0123" not in text, suffix
+        assert "ODD" in text, suffix
+    assert "written_at" in json.loads(text)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no browser on this machine")

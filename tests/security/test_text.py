@@ -45,6 +45,36 @@ def test_a_reason_is_kept_without_the_secrets_in_it(arena: Arena, driver: Module
     assert found_in(files_below(arena.store)) == []
 
 
+def test_a_secret_of_odd_letters_or_of_digits_is_found_and_numbers_stay(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = {"ODD_PASSWORD": 'p&ss"wörd\\<1>', "DB_PASSWORD": "12345678", "SORT_KEY": "learning_rate"}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    store = Store.open(arena.store)
+    reason = " ".join(secrets.values())
+    store.append_verdict("toy", {"learning_rate": 0.1234567812, "reasons": [reason]})
+    [held] = store.verdicts("toy")
+    reasons = ["[ODD_PASSWORD] [DB_PASSWORD] [SORT_KEY]"]
+    assert held == {"learning_rate": 0.1234567812, "reasons": reasons, "number": 1}
+
+
+@pytest.mark.parametrize(
+    "name", ["PGPASSWORD", "SSHPASS", "MYSQL_PWD", "REDISCLI_AUTH", "githubToken", "API_KEY_2"]
+)
+def test_variables_of_secrets_are_known_by_their_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "canary-0009")
+    assert redact("got canary-0009") == f"got [{name}]"
+
+
+@pytest.mark.parametrize(
+    "name", ["PWD", "OLDPWD", "XAUTHORITY", "TOKENIZERS", "SSH_AUTH_SOCK", "AWS_KEY_FILE"]
+)
+def test_other_variables_are_no_secrets(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "canary-0009")
+    assert redact("got canary-0009") == "got canary-0009"
+
+
 @pytest.mark.usefixtures("_canaries")
 def test_an_error_is_shown_without_the_secrets_in_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -66,6 +96,7 @@ def test_an_error_is_shown_without_the_secrets_in_it(
         "GET https://bucket.s3.amazonaws.com/a?X-Amz-Credential=AKIA1&X-Amz-Signature=0abc&x-id=Get",
         "https://storage.googleapis.com/b/o?X-Goog-Signature=0abc",
         "s3://AKIA1:0abc@bucket/prefix",
+        "https://AKIA1:p@0abc@bucket/prefix",
     ],
 )
 def test_addresses_are_kept_without_what_opens_them(text: str) -> None:
@@ -74,7 +105,11 @@ def test_addresses_are_kept_without_what_opens_them(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["no secret here", "a@b.c", "lr=1e-3: got KEY, allowed TOKEN", "https://a/b?c=d"]
+    "text",
+    [
+        *("no secret here", "a@b.c", "lr=1e-3: got KEY, allowed TOKEN", "https://a/b?c=d"),
+        *('["https://a.b","c@d.e"]', "<a href='https://a.b'>c@d.e</a>"),
+    ],
 )
 def test_other_text_stays_as_it_is(text: str) -> None:
     assert redact(text) == text

@@ -56,6 +56,26 @@ def test_off_is_never_unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ[auth.MODE] == "disabled"
 
 
+@pytest.mark.parametrize("mode", ["tokn", "off", "token ", "none"])
+def test_a_mode_that_ray_would_take_for_off_is_refused(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(auth.MODE, mode)
+    with pytest.raises(UsageError, match=f"RAY_AUTH_MODE: got '{mode}', allowed token or disabled"):
+        auth.require_token()
+
+
+@pytest.mark.parametrize("mode", ["", "TOKEN"])
+def test_on_is_spelt_as_every_look_at_it_expects(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(auth.MODE, mode)
+    assert auth.require_token() == ""
+    assert os.environ[auth.MODE] == "token"
+
+
+def test_a_token_of_spaces_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(auth.TOKEN, "  ")
+    with pytest.raises(UsageError, match="RAY_AUTH_TOKEN: got nothing but spaces"):
+        auth.require_token()
+
+
 def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(auth.TOKEN_PATH, str(tmp_path / "none"))
     with pytest.raises(UsageError, match=r"got .*none \(No such file or directory\), allowed"):

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gradlaw.claim import Outcome
+from gradlaw.text import redact
 from gradlaw_analysis.figures.interval import interval_picture, interval_svg
 from gradlaw_analysis.figures.numbers import number, p_text
 from gradlaw_analysis.figures.zones import zones
@@ -102,12 +103,12 @@ def _control_statement(verdict: Verdict, name: str) -> str:
 
 
 def printable(value: object) -> object:
-    r"""A template's value without control characters, which HTML does not allow.
+    r"""A template's value without secrets, and without control characters, which HTML does not allow.
 
     >>> printable("a\x1b[31m b")
     'a[31m b'
     """
-    return _CONTROL.sub("", value) if type(value) is str else value
+    return _CONTROL.sub("", redact(value)) if type(value) is str else value
 
 
 def anchor(text: str) -> str:

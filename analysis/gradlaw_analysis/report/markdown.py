@@ -38,7 +38,7 @@ def code(value: str) -> str:
     """Text in code marks, inside a table too."""
     if not value:
         return ""
-    return f"`{' '.join(value.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+    return f"`{' '.join(str(printable(value)).split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def _study(study: StudyContent) -> list[str]:
@@ -150,7 +150,7 @@ def _provenance(study: StudyContent) -> list[str]:
 def _block(sql: str) -> list[str]:
     longest = max((len(run) for run in re.findall(r"`+", sql)), default=0)
     fence = "`" * max(3, longest + 1)
-    return [f"{fence}sql", sql, fence, ""]
+    return [f"{fence}sql", str(printable(sql)), fence, ""]
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

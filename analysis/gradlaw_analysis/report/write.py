@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gradlaw.errors import UnknownNameError
-from gradlaw.text import redact
+from gradlaw.text import redacted
 from gradlaw_analysis.report.content import ReportContent
 from gradlaw_analysis.report.html import to_html
 from gradlaw_analysis.report.markdown import to_markdown
@@ -42,7 +42,7 @@ def to_json(report: ReportContent) -> str:
         ],
         "set_aside": [{"path": path, "reason": reason} for path, reason in report.set_aside],
     }  # fmt: skip
-    return json.dumps(document, indent=2, default=_text, allow_nan=False) + "\n"
+    return json.dumps(redacted(document), indent=2, default=_text, allow_nan=False) + "\n"
 
 
 def _text(value: Any) -> str:
@@ -71,6 +71,6 @@ def write_content(report: ReportContent, out: Path) -> None:
         UnknownNameError: The suffix of ``out`` is not known.
         StoreError: ``out`` cannot be written.
     """
-    text = redact(format_of(out)(report))
+    text = format_of(out)(report)
     with whole_file(out) as file:
         file.write(text.encode())

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gradlaw.doctor.finding import ExaminationError, Finding, Level, Subject
-from gradlaw.launch.auth import MODE, TOKEN, WITHOUT, is_shut, token_file
+from gradlaw.launch.auth import MODE, TOKEN, WITH_TOKEN, WITHOUT, is_shut, token_file
 
 SKEW_WARN_S, SKEW_FAIL_S = 5.0, 300.0
 """Leases go by the store's clock, not a node's; beyond some minutes buckets refuse what is signed."""
@@ -17,8 +17,12 @@ SKEW_WARN_S, SKEW_FAIL_S = 5.0, 300.0
 
 def token(_: Subject) -> Iterator[Finding]:
     """Whether Ray asks for one, and whether others can read it. It is never shown."""
-    if os.environ.get(MODE, "").lower() == WITHOUT:
+    asked = os.environ.get(MODE, "")
+    if asked.lower() == WITHOUT:
         yield Finding("warn", f"{MODE}={WITHOUT}: whoever reaches a port of Ray runs code", f"unset {MODE}")
+    elif asked.lower() not in ("", WITH_TOKEN):
+        found = f"{MODE}: got {asked!r}, which Ray takes for off; allowed {WITH_TOKEN} or {WITHOUT}"
+        yield Finding("fail", found, f"unset {MODE}")
     if os.environ.get(TOKEN):
         yield Finding("ok", f"in {TOKEN}")
         return

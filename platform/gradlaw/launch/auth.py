@@ -23,6 +23,20 @@ def token_file() -> Path:
     return Path(os.environ.get(TOKEN_PATH) or Path.home() / ".ray" / "auth_token")
 
 
+def asked_mode() -> str:
+    """Whether the environment wants Ray to ask for a token: on where it says nothing.
+
+    Raises:
+        UsageError: Another mode than these two, which Ray would take for off without a word.
+    """
+    got = os.environ.get(MODE, "")
+    mode = got.lower() or WITH_TOKEN
+    if mode not in (WITH_TOKEN, WITHOUT):
+        msg = f"{MODE}: got {got!r}, allowed {WITH_TOKEN} or {WITHOUT}; unset it to ask for a token"
+        raise UsageError(msg)
+    return mode
+
+
 def require_token() -> str:
     """Turns Ray's token on for this process and those it starts, unless the environment says otherwise.
 
@@ -32,18 +46,22 @@ def require_token() -> str:
         What the user should know: that there is no authentication, or others can read the token; else "".
 
     Raises:
-        UsageError: The token's file is not there though it is named, or cannot be read or made.
+        UsageError: Neither on nor off is asked for; or the token's file is not there though it is named, or
+            cannot be read or made; or the token is nothing but spaces.
     """
-    if MODE not in os.environ:
-        os.environ[MODE] = WITH_TOKEN
-        if "ray._raylet" in sys.modules:  # it read the environment when it was imported
-            sys.modules["ray._raylet"].Config.initialize("")
-    if os.environ[MODE].lower() == WITHOUT:
+    before = os.environ.get(MODE)
+    os.environ[MODE] = asked = asked_mode()
+    if asked != before and "ray._raylet" in sys.modules:  # it read the environment when it was imported
+        sys.modules["ray._raylet"].Config.initialize("")
+    if asked == WITHOUT:
         return (
             f"{MODE}={WITHOUT}: whoever reaches the ports of this Ray cluster runs code on it; "
             f"unset {MODE} to ask for a token"
         )
-    if os.environ[MODE].lower() != WITH_TOKEN or os.environ.get(TOKEN):
+    if token := os.environ.get(TOKEN):
+        if not token.strip():
+            msg = f"{TOKEN}: got nothing but spaces, allowed a token; unset it to use the one in a file"
+            raise UsageError(msg)
         return ""
     file = token_file()
     try:

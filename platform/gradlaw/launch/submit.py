@@ -19,11 +19,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gradlaw.errors import ClusterError, UsageError
-from gradlaw.launch.auth import MODE, TOKEN, WITH_TOKEN, token_file
+from gradlaw.launch.auth import MODE, TOKEN, WITH_TOKEN, asked_mode, token_file
 from gradlaw.launch.job import Job
 from gradlaw.launch.wheel import build_wheels
 
-os.environ.setdefault(MODE, WITH_TOKEN)  # read by ray when it is imported
+os.environ[MODE] = asked_mode()  # read by ray when it is imported
 
 import requests
 from ray.exceptions import AuthenticationError

@@ -32,7 +32,7 @@ from gradlaw.store.resolve import Cache, Resolved, resolve
 from gradlaw.store.winners import Needed, TrialIndex
 from gradlaw.store.writer import PackWriter
 from gradlaw.table import Column, Table
-from gradlaw.text import redact
+from gradlaw.text import redacted
 
 Document = dict[str, Any]
 """One numbered JSON document of a lock or of the verdicts."""
@@ -210,7 +210,7 @@ class Store:
 
     def _create(self, folder: str, study: str, document: Mapping[str, Any], number: int) -> bool:
         paths.check("study", study)
-        text = redact(json.dumps({**document, "number": number}, sort_keys=True, indent=1))
+        text = json.dumps(redacted({**document, "number": number}), sort_keys=True, indent=1)
         return self.files.create(paths.document(folder, study, number), text.encode())
 
     def _documents(self, folder: str, study: str) -> tuple[Document, ...]:

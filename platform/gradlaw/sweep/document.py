@@ -76,11 +76,11 @@ class Faults:
     """What is wrong with a file, each with its line.
 
     Args:
-        file: As it is named in messages.
+        file: Its path, as it is named in messages.
     """
 
     def __init__(self, file: str) -> None:
-        self._file = file
+        self.file = file
         self._found: list[tuple[int, str]] = []
 
     def __bool__(self) -> bool:
@@ -94,7 +94,7 @@ class Faults:
         """All faults, in the order of their lines."""
         found = sorted(dict.fromkeys(self._found), key=lambda item: item[0])
         return ConfigurationError(
-            f"{self._file}:{line}: {fault}" if line != COMMAND_LINE else f"command line: {fault}"
+            f"{self.file}:{line}: {fault}" if line != COMMAND_LINE else f"command line: {fault}"
             for line, fault in found
         )
 

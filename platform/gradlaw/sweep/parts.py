@@ -40,6 +40,7 @@ def load(
             )
         return registry.get(item.value)
     module, _, name = item.value.partition(":")
+    _import_beside(Path(faults.file))  # not before: the folder of a file of mere names may hold any modules
     try:
         held = vars(importlib.import_module(module))
     except Exception as error:  # noqa: BLE001 - a module may raise anything, and other faults are to be told
@@ -62,7 +63,7 @@ def fits(value: object, base: type | tuple[type, ...]) -> bool:
     return isinstance(value, base) and isinstance(value, (Task, Probe))
 
 
-def import_beside(file: Path) -> None:
+def _import_beside(file: Path) -> None:
     """Makes modules that lie beside the file importable, as those of a study's folder are."""
     folder = str(file.resolve().parent)
     if folder not in sys.path:

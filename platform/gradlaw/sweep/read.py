@@ -21,7 +21,7 @@ from gradlaw.sweep.document import Faults, Item, read_document
 from gradlaw.sweep.fields import HALVING, KEYS, SETTINGS, TARGET, known, scalars, section
 from gradlaw.sweep.name import PRESET, sweep_name
 from gradlaw.sweep.override import overridden
-from gradlaw.sweep.parts import import_beside, load, probes
+from gradlaw.sweep.parts import load, probes
 from gradlaw.sweep.vary import Variation
 from gradlaw.task import Task
 from gradlaw.tasks import TASKS
@@ -74,7 +74,6 @@ def read_sweep(path: Path, overrides: Mapping[str, object] | None = None) -> Swe
         ConfigurationError: All its faults, each with its line.
     """
     faults = Faults(str(path))
-    import_beside(path)
     found = known(overridden(read_document(path, faults), overrides or {}), KEYS, "key", faults)
     name = sweep_name(path, found, faults)
     settings = scalars(found, SETTINGS, "", faults)
