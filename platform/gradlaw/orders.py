@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import overload
 
 from gradlaw.launch.base import Order
-from gradlaw.pack import Pack
+from gradlaw.pack import Member, Pack
 from gradlaw.pending import Index, failed_attempts
 from gradlaw.starved import Starved
 from gradlaw.store.attempts import Sight
+from gradlaw.trial import State
 
 
 class Orders(Sequence[Order]):
@@ -25,7 +26,7 @@ class Orders(Sequence[Order]):
         Args:
             packs: What to run.
             like: What is the same in all orders.
-            index: What is known of the packs' trials, as far as attempts count.
+            index: What is known of the packs' trials.
             sight: What was seen of the packs.
             starved: What is known of the memory they take.
         """
@@ -49,7 +50,12 @@ class Orders(Sequence[Order]):
             pack=pack,
             widest=self._starved.widest(pack),
             alike=self._alike[id(pack.program)],
-            attempts=failed_attempts(pack.members, self._index),
+            attempts=failed_attempts(self._counted(pack), self._index),
             tenant=replace(self._like.tenant, num_trials=len(pack.members)),
             seen=self._sight.of(pack.pack_id),
         )
+
+    def _counted(self, pack: Pack) -> list[Member]:
+        """Members whose attempts count: what failed for good and is to run all the same begins anew."""
+        statuses = [(member, self._index.get(member.trial.trial_id)) for member in pack.members]
+        return [member for member, status in statuses if status and status.state is not State.FAILED]

@@ -29,8 +29,8 @@ from gradlaw.launch.worker import commit_skipped
 from gradlaw.lost import commit_lost
 from gradlaw.options import RunOptions
 from gradlaw.orders import Orders
-from gradlaw.pack import Pack
-from gradlaw.pending import Index, missing_packs, planned_trials
+from gradlaw.pack import Pack, probe_digests
+from gradlaw.pending import Index, is_held, missing_packs, planned_trials
 from gradlaw.planned import Planned, plan_study
 from gradlaw.recorded import record_plan
 from gradlaw.starved import Starved
@@ -127,6 +127,7 @@ class _Run:
         self._started = time.perf_counter()
         self._tally, self._teller, self._starved = Tally(0), Teller(options.say), Starved()
         self._busy = Busy()
+        self._again: set[str] = set()  # what failed for good and is to be tried once more
         plan = planned.plan
         self._tenant = Tenant(
             driver=uuid.uuid4().hex, study=plan.study, plan_id=plan.plan_id, device=options.device
@@ -147,14 +148,14 @@ class _Run:
     def go(self) -> RunSummary:
         with self._options.stop.heard(self._store.files, self._tenant.driver):
             index = self._prepare()
-            pending = missing_packs(self._share, index, retry_failed=self._options.retry_failed)
+            pending = self._missing(index)
             self._tell(pending, index)
             with self._launcher.session() if self._growth.is_open else nullcontext():
-                index = self._run_missing(pending, index, retry_failed=self._options.retry_failed)
+                index = self._run_missing(pending, index)
                 while self._has_ended(index) and not self._stop.asked and self._growth.ask():
                     self._take()
                     index = self._commit_skipped(self._index())
-                    pending = missing_packs(self._share, index)
+                    pending = self._missing(index)
                     self._teller.round(self._growth.rounds[-1], pending)
                     index = self._run_missing(pending, index)
             self._tell_end()
@@ -170,9 +171,25 @@ class _Run:
         index = self._commit_skipped(index)
         sweep_checkpoints(self._store.files, index)
         self._leases.sweep()
+        if self._options.retry_failed:
+            statuses = ((trial_id, index.get(trial_id)) for trial_id in self._own)
+            self._again = {item for item, status in statuses if status and status.state is State.FAILED}
         return index
 
-    def _run_missing(self, pending: Sequence[Pack], index: Index, *, retry_failed: bool = False) -> Index:
+    def _missing(self, index: Index) -> tuple[Pack, ...]:
+        """What this run's share still has to do."""
+        packs = missing_packs(self._share, index, retry_failed=bool(self._again))
+        return tuple(pack for pack in packs if self._is_due(pack, index)) if self._again else packs
+
+    def _is_due(self, pack: Pack, index: Index) -> bool:
+        """Whether a pack holds more than trials that failed for good and were tried again."""
+        asked = probe_digests(pack.program)
+        return any(
+            item.trial.trial_id in self._again or not is_held(item, index, asked, retry_failed=False)
+            for item in pack.members
+        )
+
+    def _run_missing(self, pending: Sequence[Pack], index: Index) -> Index:
         """Launches packs until nothing is missing, or nothing more can be done; the index after that.
 
         What others run is left to them, and waited for at the end: that is no attempt.
@@ -184,12 +201,11 @@ class _Run:
             free = [pack for pack in pending if pack.pack_id not in held]
             launched = _Launched(0, False)
             if free:
-                launched = self._launch(free, index, fresh=retry_failed)
-                retry_failed = False
+                launched = self._launch(free, index)
             else:
                 self._await_any(held)
             index = self._index()
-            left = missing_packs(self._share, index, retry_failed=retry_failed)
+            left = self._missing(index)
             if launched.got_further or _num_trials(left) < _num_trials(pending):
                 rounds, pauses = MAX_ATTEMPTS + 1, _pauses()
             elif launched.num_run:
@@ -257,20 +273,23 @@ class _Run:
     def _sight(self, packs: Sequence[Pack]) -> Sight:
         return Sight(self._resolved, [pack.pack_id for pack in packs])
 
-    def _launch(self, packs: Sequence[Pack], index: Index, *, fresh: bool) -> _Launched:
+    def _launch(self, packs: Sequence[Pack], index: Index) -> _Launched:
         """Runs packs; how many were, and whether any was lost, but got further."""
         packs = self._starved.split(packs)
         self._tally.begin(packs)
         self._show()
         like = self._options.order(packs[0], self._store.path, self._tenant)
-        orders = Orders(packs, like, {} if fresh else index, self._sight(packs), self._starved)
+        orders = Orders(packs, like, index, self._sight(packs), self._starved)
         held = newest_checkpoints(self._store.files)
         lost: dict[str, Report] = {}
+        ids = {pack.pack_id: _ids(pack) for pack in packs} if self._again else {}
         num_run = 0
 
         def on_report(report: Report) -> None:
             nonlocal num_run
-            num_run += report.finished and not report.held and not report.stopped
+            if report.finished and not report.held and not report.stopped:
+                num_run += 1
+                self._again.difference_update(ids.get(report.pack_id, ()))
             if report.lost:
                 lost[report.pack_id] = report
             self._follow(report)
@@ -311,6 +330,10 @@ class _Launched(NamedTuple):
 
     num_run: int
     got_further: bool
+
+
+def _ids(pack: Pack) -> list[str]:
+    return [member.trial.trial_id for member in pack.members]
 
 
 def _num_trials(packs: Sequence[Pack]) -> int:

@@ -17,7 +17,7 @@ from held import STUDIES, committed, numbers, states
 import gradlaw
 from gradlaw.fingerprint import digest
 from gradlaw.launch.base import Order, Report
-from gradlaw.launch.worker import work
+from gradlaw.launch.worker import commit_unrun, work
 from gradlaw.pack import Pack
 from gradlaw.pending import missing_packs
 from gradlaw.planned import plan_study
@@ -28,6 +28,7 @@ from gradlaw.store.checkpoints import PackCheckpoints, clear_checkpoints
 from gradlaw.store.compaction import compact
 from gradlaw.store.leases import EXPIRE_S, Leases, Tenant
 from gradlaw.store.store import Store
+from gradlaw.trial import State
 
 TINY, TROUBLED = str(STUDIES / "tiny"), str(STUDIES / "troubled")
 HOW: dict[str, Any] = {"launcher": "inline", "compile": "never"}
@@ -135,6 +136,25 @@ def test_a_dead_worker_of_another_machine_is_waited_for_until_its_lease_expires(
     rows = sorted(committed(tmp_path), key=lambda row: row["started_at"])
     assert rows[-1]["pack_id"] == pack.pack_id, "it is run last, after the rest"
     assert {row["attempt"] for row in rows} == {0}, "waiting is no attempt"
+
+
+def test_what_failed_and_another_tries_again_is_waited_for_and_tried_here_if_it_dies(tmp_path: Path) -> None:
+    store, lines = Store.create(tmp_path), list[str]()
+    packs = _packs(TINY, seeds=4)
+    for pack in packs:
+        reasons = {member.trial.trial_id: "error: thrice" for member in pack.members}
+        commit_unrun(store, pack, reasons, State.FAILED, {})
+    planted = _plant(store, packs[0].pack_id)
+
+    def say(line: str) -> None:
+        lines.append(line)
+        if line.startswith(WAITING):
+            past = store.files.now() - EXPIRE_S - 1
+            os.utime(planted, (past, past))
+
+    assert gradlaw.run(TINY, store=tmp_path, seeds=4, retry_failed=True, say=say, **HOW).complete
+    assert any(line.startswith(WAITING) for line in lines)
+    assert len(committed(tmp_path)) == 16, "each once more"
 
 
 def test_who_waits_for_what_is_not_to_run_says_so_and_ends_when_told(tmp_path: Path) -> None:
