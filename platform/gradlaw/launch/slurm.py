@@ -76,9 +76,12 @@ class SlurmRequest:
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
                 yield f"--{name.replace('_', '-')}: got {getattr(self, name)}, allowed >= {lowest}"
+        if self.shards is None and self.job.names("--shard"):
+            yield "--shard: got with --slurm, where Ray divides the plan; shares are --no-ray --array N"
         if self.shards is not None:
-            if any(word.partition("=")[0] == "--shard" for word in self.job.options):
-                yield "--shard: got with --no-ray, which sets it for each job of the array; leave it out"
+            for option in ("--shard", "--launcher"):
+                if self.job.names(option):
+                    yield f"{option}: got with --no-ray, which sets it for each job; leave it out"
             if self.shards < 1:
                 yield f"--array: got {self.shards}, allowed >= 1"
             if self.nodes != 1:
