@@ -47,13 +47,16 @@ def test_compaction_deletes_nothing_that_a_hostile_manifest_names(
 
     assert [Path(item.path).name for item in done.set_aside] == ["1.json"]
     assert done.deleted == 0
+    assert "no merged file is deleted while a manifest cannot be read" in str(done)
     assert Store.open(arena.store).resolve().index.num_rows == 10
 
 
 def test_compaction_deletes_what_an_honest_manifest_names(arena: Arena, generations: Path) -> None:
     _replace(arena.store, generations)
     arena.age()
-    assert compact(Store.open(arena.store), keep_s=0.0).deleted > 0
+    done = compact(Store.open(arena.store), keep_s=0.0)
+    assert done.deleted > 0
+    assert "cannot be read" not in str(done)
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -65,7 +65,13 @@ class Compaction:
 
     def __str__(self) -> str:
         lines = [f"generation {self.generation}: {self.merged} packs merged, {self.deleted} files deleted"]
-        return "\n".join([*lines, *(f"set aside: {item.path}: {item.reason}" for item in self.set_aside)])
+        lines += [f"set aside: {item.path}: {item.reason}" for item in self.set_aside]
+        if any(_is_manifest(item.path) for item in self.set_aside):
+            lines.append(
+                "no merged file is deleted while a manifest cannot be read: restore it from a copy of the store, "
+                "or move it out of the store if there is none"
+            )
+        return "\n".join(lines)
 
 
 def compact(store: Store, *, keep_s: float = KEEP_S, part_bytes: int = PART_BYTES) -> Compaction:
@@ -91,6 +97,10 @@ def compact(store: Store, *, keep_s: float = KEEP_S, part_bytes: int = PART_BYTE
             generation, merged = resolved.generation + 1, sum(unit.packs <= packs for unit in fresh)
     deleted = _clean(files, keep_s) + sweep_live(files)
     return Compaction(generation=generation, merged=merged, deleted=deleted, set_aside=tuple(named))
+
+
+def _is_manifest(location: str) -> bool:
+    return paths.parse_manifest("/".join(location.split("/")[-2:])) is not None
 
 
 def _is_part(unit: Unit) -> bool:
