@@ -254,8 +254,10 @@ def test_equal_content_is_one_wheel_and_studies_of_others_come_along(tmp_path: P
     (site / "lab_studies").mkdir(parents=True)
     module = site / "lab_studies" / "__init__.py"
     module.write_text("A = 1\n")
+    (site / "lab_common.py").write_text("B = 1\n")
     info = site / "lab_studies-2.0.dist-info"
     info.mkdir()
+    (info / "top_level.txt").write_text("lab_common\nlab_studies\nnot_there\n")
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lab-studies\nVersion: 2.0\n")
     (info / "entry_points.txt").write_text("[gradlaw.studies]\nlab = lab_studies\n")
 
@@ -273,5 +275,7 @@ def test_equal_content_is_one_wheel_and_studies_of_others_come_along(tmp_path: P
     assert first == again
     assert (tmp_path / "wheels1" / first[1]).read_bytes() == (tmp_path / "wheels2" / again[1]).read_bytes()
     assert re.fullmatch(r"lab_studies-2\.0\+[0-9a-f]{12}-py3-none-any\.whl", first[1])
+    with zipfile.ZipFile(tmp_path / "wheels1" / first[1]) as archive:
+        assert {"lab_studies/__init__.py", "lab_common.py"} <= set(archive.namelist())
     assert changed[0] == first[0]
     assert changed[1] != first[1]

@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import zipfile
 from collections.abc import Iterator
-from importlib.metadata import Distribution, distribution, entry_points
+from importlib.metadata import Distribution, distribution, entry_points, packages_distributions
 from pathlib import Path
 
 from gradlaw.errors import UsageError
@@ -63,10 +63,14 @@ def _build(dist: Distribution, folder: Path) -> Path:
 
 
 def _files(dist: Distribution) -> Iterator[tuple[str, bytes]]:
-    """Every file of the top packages that the distribution's entry points name, in order."""
-    for top in sorted({point.module.partition(".")[0] for point in dist.entry_points}):
+    """Every file of the packages that the distribution brings or its entry points name, in order."""
+    named = {point.module.partition(".")[0] for point in dist.entry_points}
+    brought = {top for top, names in packages_distributions().items() if dist.name in names}
+    for top in sorted(named | brought):
         spec = importlib.util.find_spec(top)
         if spec is None or not spec.origin:
+            if top not in named:
+                continue  # no package: a file that the installer put there
             msg = f"{dist.name}: got no package {top!r}, which its entry points name; install it again"
             raise UsageError(msg)
         root = Path(spec.origin).parent
