@@ -68,8 +68,8 @@ class Compaction:
         lines += [f"set aside: {item.path}: {item.reason}" for item in self.set_aside]
         if any(_is_manifest(item.path) for item in self.set_aside):
             lines.append(
-                "no merged file is deleted while a manifest cannot be read: restore it from a copy of the store, "
-                "or move it out of the store if there is none"
+                "no merged file is deleted while a manifest cannot be read: restore it from a copy of the "
+                "store, or move it out of the store if there is none"
             )
         return "\n".join(lines)
 
