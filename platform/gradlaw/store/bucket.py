@@ -190,7 +190,11 @@ class BucketFiles(Files):
         }
 
     def sweep(self, *, stale_s: float = STALE_S) -> None:
-        self.objects.sweep(self._below, self.now() - stale_s)
+        before_s = self.now() - stale_s
+        self.objects.sweep(self._below, before_s)
+        for entry in self.scan(TEMPORARY).values():  # marks that a killed process could not take away
+            if entry.modified_s < before_s:
+                self.delete(entry.key)
 
     def now(self) -> float:
         return self.objects.now()

@@ -18,7 +18,7 @@ plans/<plan_id>/<n>.parquet                      what it asked for in a round, a
 plans/<plan_id>/closed.json                      no round follows
 locks/<study>/<nnnn>.json                        claims locked, evaluations shown
 verdicts/<study>/<nnnn>.json                     verdicts given
-_tmp/                                            files not yet published
+_tmp/                                            files not yet published; marks that a run is to end
 """
 
 from __future__ import annotations

@@ -84,7 +84,9 @@ def test_what_was_never_completed_is_swept_when_it_is_old(address: str, proxy: P
     key = f"{address.removeprefix('s3://results/')}/_generations/1/x.parquet"
     begun = direct(proxy).create_multipart_upload(Bucket="results", Key=key)
     files = open_files(address)
+    files.create("_tmp/stop-of-a-run-that-was-killed", b"")
     files.sweep()
+    assert len(files.scan()) == 1
     assert [
         item["UploadId"] for item in direct(proxy).list_multipart_uploads(Bucket="results")["Uploads"]
     ] == [begun["UploadId"]]
