@@ -27,6 +27,8 @@ MEMORY_BYTES = 1 << 20
 """What a sink holds in memory; beyond it the rows wait in a temporary file of this machine."""
 READERS = 16
 """Objects read at once: one after the other, each would wait for a round trip."""
+PREFIX_LENGTH = 512
+"""Of the 1,024 bytes that an object's name may have: what the store adds must always fit."""
 
 _ADDRESS = re.compile(r"(s3|gs)://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])((?:/[A-Za-z0-9!_.*'()=+-]+)*)/*")
 
@@ -113,7 +115,11 @@ class Address:
                 "AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AWS_REGION) or a profile"
             )
             raise UsageError(msg)
-        return cls(match[1], match[2], match[3].strip("/"))
+        prefix = match[3].strip("/")
+        if len(prefix) > PREFIX_LENGTH:
+            msg = f"store: got a prefix of {len(prefix)} characters, allowed {PREFIX_LENGTH}; shorten it"
+            raise UsageError(msg)
+        return cls(match[1], match[2], prefix)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")

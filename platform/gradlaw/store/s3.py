@@ -65,6 +65,7 @@ _SERVER = "check AWS_ENDPOINT_URL (http:// or https://) and AWS_CA_BUNDLE"
 _REMEDIES = {
     "NoSuchBucket": _BUCKET,
     "404": _BUCKET,
+    "InvalidBucketName": "no bucket can have this name: name another",
     "403": _RIGHTS,
     "AccessDenied": _RIGHTS,
     "301": _REGION,

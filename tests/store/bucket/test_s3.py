@@ -183,6 +183,7 @@ def test_a_file_of_credentials_that_is_missing_is_no_missing_object(
         (f"s3://results/x?secret={SECRET}", "credentials, endpoint and region belong into the environment"),
         ("s3://results/../x", "no s3://bucket/prefix"),
         ("s3://", "no s3://bucket/prefix"),
+        (f"s3://results/{'x' * 513}", "a prefix of 513 characters, allowed 512"),
         ("s3:/results/x", "got 's3:/results/x', allowed a folder or 's3://results/x'"),
         ("http://example.org/x", "begins with http://, allowed a folder, s3:// or gs://"),
     ],
