@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gradlaw.pack import Pack
-from gradlaw.plan import make_plan
+from gradlaw.planning.plan import make_plan
 from gradlaw.random import streams_of
 from gradlaw.rules.adam import Adam
 from gradlaw.study import Grid, Preset, Study

@@ -15,7 +15,7 @@ from gradlaw.engine.results import Execution, TrialResult
 from gradlaw.engine.run import run_pack
 from gradlaw.launch.worker import trial_rows
 from gradlaw.pack import Pack
-from gradlaw.plan import make_plan
+from gradlaw.planning.plan import make_plan
 from gradlaw.probe import Columns
 from gradlaw.probes.gradient_norm import GradientNorm
 from gradlaw.probes.losses import FullLoss

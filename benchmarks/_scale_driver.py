@@ -21,8 +21,8 @@ from _scale_asking import asked, gradlaw_command
 from _scale_rows import PackingWorker, Times
 
 import gradlaw
-from gradlaw import runner
 from gradlaw.launch.base import Launcher, OnReport, Order
+from gradlaw.running import runner
 
 STUDY = Path(__file__).parent / "scale_study"
 OPEN_PACKS = 1000

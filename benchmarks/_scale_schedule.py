@@ -20,7 +20,7 @@ from _scale_rows import done_report
 
 from gradlaw.launch.base import Order, Report
 from gradlaw.pack import Pack
-from gradlaw.planned import plan_study
+from gradlaw.planning.planned import plan_study
 
 PROCESSES = 2
 

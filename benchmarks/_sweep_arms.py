@@ -129,7 +129,7 @@ def gradlaw_inline(sweep: Sweep) -> Marks:
 
 
 def _run_study(sweep: Sweep, store: str, **options: Any) -> Marks:
-    from gradlaw.runner import run
+    from gradlaw.running.runner import run
 
     began = time.time()
     path = Path(sweep.folder) / store

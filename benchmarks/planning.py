@@ -28,14 +28,15 @@ from unittest.mock import patch
 from _results import emit
 
 import gradlaw
-from gradlaw import provenance, runner
+from gradlaw import provenance
 from gradlaw.engine.results import TrialResult
 from gradlaw.launch.base import Launcher, OnReport, Order, Report
 from gradlaw.launch.worker import trial_rows
 from gradlaw.pack import Pack
-from gradlaw.pending import failed_attempts, missing_packs, planned_trials
-from gradlaw.plan import Plan, make_plan
+from gradlaw.planning.plan import Plan, make_plan
 from gradlaw.rules.sgd import SGD
+from gradlaw.running import runner
+from gradlaw.running.pending import failed_attempts, missing_packs, planned_trials
 from gradlaw.store.plans import PlanRecord
 from gradlaw.store.store import Store
 from gradlaw.study import Grid, Preset, Study

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from gradlaw.hyperparameter import Hyperparameter
     from gradlaw.measurement import Measurement
     from gradlaw.probe import MetricProbe, TableProbe
-    from gradlaw.remeasure import MeasureSummary, measure
     from gradlaw.rule import ElementwiseRule, Rule
-    from gradlaw.runner import RunSummary, run
+    from gradlaw.running.remeasure import MeasureSummary, measure
+    from gradlaw.running.runner import RunSummary, run
+    from gradlaw.running.tally import RunProgress
     from gradlaw.schedules import Schedule
     from gradlaw.studies import find_studies, find_study
     from gradlaw.study import Grid, Preset, Study
     from gradlaw.table import Column, Table
-    from gradlaw.tally import RunProgress
     from gradlaw.task import Task
 
 _HOMES = {
@@ -33,13 +33,13 @@ _HOMES = {
     "Figure": "figure",
     "Grid": "study",
     "Hyperparameter": "hyperparameter",
-    "MeasureSummary": "remeasure",
+    "MeasureSummary": "running.remeasure",
     "Measurement": "measurement",
     "MetricProbe": "probe",
     "Preset": "study",
     "Rule": "rule",
-    "RunProgress": "tally",
-    "RunSummary": "runner",
+    "RunProgress": "running.tally",
+    "RunSummary": "running.runner",
     "Schedule": "schedules",
     "Study": "study",
     "Table": "table",
@@ -47,8 +47,8 @@ _HOMES = {
     "Task": "task",
     "find_studies": "studies",
     "find_study": "studies",
-    "measure": "remeasure",
-    "run": "runner",
+    "measure": "running.remeasure",
+    "run": "running.runner",
 }
 
 __all__ = [

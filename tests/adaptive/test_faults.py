@@ -10,7 +10,7 @@ import pytest
 from gradlaw.adaptive.rounds import next_round
 from gradlaw.ending import Halving, Target
 from gradlaw.errors import ConfigurationError
-from gradlaw.plan import Plan, make_plan
+from gradlaw.planning.plan import Plan, make_plan
 from gradlaw.rules.adam import Adam
 from gradlaw.schedules import LinearWarmup
 from gradlaw.space import Choices, Edge, Range

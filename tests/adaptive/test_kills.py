@@ -17,7 +17,7 @@ import pytest
 from drivers import Drivers
 from held import STUDIES, committed, counting
 
-from gradlaw.planned import plan_study
+from gradlaw.planning.planned import plan_study
 from gradlaw.store.store import Store
 
 pytestmark = pytest.mark.slow

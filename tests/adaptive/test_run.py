@@ -21,11 +21,11 @@ from gradlaw.adaptive import growth, rounds
 from gradlaw.adaptive.export import export_journal
 from gradlaw.adaptive.growth import Growth
 from gradlaw.cli import app
-from gradlaw.dry_run import describe_plan
 from gradlaw.errors import StoreError, UsageError
-from gradlaw.options import RunOptions
-from gradlaw.planned import Planned, plan_study
-from gradlaw.runner import RunSummary
+from gradlaw.planning.dry_run import describe_plan
+from gradlaw.planning.planned import Planned, plan_study
+from gradlaw.running.options import RunOptions
+from gradlaw.running.runner import RunSummary
 from gradlaw.store.store import Store
 from gradlaw_analysis import open_store
 

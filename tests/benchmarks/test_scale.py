@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gradlaw import runner
 from gradlaw.launch.base import Launcher, OnReport, Order
+from gradlaw.running import runner
 from gradlaw_analysis import open_store
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"

@@ -7,9 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from gradlaw import progress as module
-from gradlaw.progress import ProgressDisplay, describe_rate
-from gradlaw.tally import RunProgress
+from gradlaw.running import progress as module
+from gradlaw.running.progress import ProgressDisplay, describe_rate
+from gradlaw.running.tally import RunProgress
 
 
 def at(**counts: float) -> RunProgress:

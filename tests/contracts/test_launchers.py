@@ -10,9 +10,9 @@ import pytest
 from held import STUDIES, committed, counting, numbers, states
 
 from gradlaw.errors import UsageError
-from gradlaw.runner import RunSummary, run
+from gradlaw.running.runner import RunSummary, run
+from gradlaw.running.tally import RunProgress
 from gradlaw.store.store import Store
-from gradlaw.tally import RunProgress
 
 TINY, TROUBLED, CLAIMED = STUDIES / "tiny", STUDIES / "troubled", STUDIES / "claimed"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gradlaw.runner import run
+from gradlaw.running.runner import run
 from gradlaw_analysis import open_store
 
 ROOT = Path(__file__).parents[2]

@@ -15,19 +15,19 @@ import torch
 from torch import Tensor
 
 import gradlaw
-from gradlaw import expected as expected_module
-from gradlaw.dry_run import describe_plan
 from gradlaw.engine import estimate
 from gradlaw.engine.choice import Found
 from gradlaw.engine.estimate import cost_of
 from gradlaw.engine.memory import PeakBytes, process_bytes
 from gradlaw.errors import ConfigurationError, UsageError
-from gradlaw.expected import expect
-from gradlaw.options import RunOptions
 from gradlaw.pack import Member, Pack, Training
-from gradlaw.planned import plan_study
+from gradlaw.planning import expected as expected_module
+from gradlaw.planning.dry_run import describe_plan
+from gradlaw.planning.expected import expect
+from gradlaw.planning.planned import plan_study
 from gradlaw.random import Streams
 from gradlaw.rules.sgd import SGD
+from gradlaw.running.options import RunOptions
 from gradlaw.schedules import Constant
 from gradlaw.task import Batch, Buffers, LossOutput, Noise, Params, Taps, Task
 from gradlaw.trial import Trial

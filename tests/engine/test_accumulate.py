@@ -12,7 +12,7 @@ from torch import nn
 
 from gradlaw.engine.oracle import Draw, TrialOracle
 from gradlaw.errors import ConfigurationError, UsageError
-from gradlaw.plan import make_plan
+from gradlaw.planning.plan import make_plan
 from gradlaw.random import streams_of
 from gradlaw.rules import HeavyBall
 from gradlaw.study import Grid, Preset, Study

@@ -17,12 +17,12 @@ from gradlaw.ending import Direction, Target
 from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.engine.wave import LOOK_STEPS
 from gradlaw.errors import ConfigurationError
-from gradlaw.grid import expand
-from gradlaw.measurable import _beyond_weights
+from gradlaw.planning.grid import expand
 from gradlaw.probe import Columns, Snapshot, TableProbe
 from gradlaw.probes import FullLoss, ParameterNorm
 from gradlaw.random import streams_of
 from gradlaw.rules import SGD, Adam
+from gradlaw.running.measurable import _beyond_weights
 from gradlaw.study import Grid
 from gradlaw.table import Column, Table
 from gradlaw.tasks.digits import DigitsSoftmax

@@ -19,9 +19,9 @@ from gradlaw.fingerprint import digest
 from gradlaw.launch.base import Order, Report
 from gradlaw.launch.worker import commit_unrun, work
 from gradlaw.pack import Pack
-from gradlaw.pending import missing_packs
-from gradlaw.planned import plan_study
-from gradlaw.stop import Stop
+from gradlaw.planning.planned import plan_study
+from gradlaw.running.pending import missing_packs
+from gradlaw.running.stop import Stop
 from gradlaw.store import paths
 from gradlaw.store.attempts import Seen, Sight, committed_since
 from gradlaw.store.checkpoints import PackCheckpoints, clear_checkpoints

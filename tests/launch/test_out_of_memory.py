@@ -17,8 +17,8 @@ import gradlaw
 from gradlaw.engine.memory import process_bytes
 from gradlaw.launch.base import Order
 from gradlaw.pack import Pack
-from gradlaw.planned import plan_study
-from gradlaw.starved import Starved
+from gradlaw.planning.planned import plan_study
+from gradlaw.running.starved import Starved
 
 PLACED = STUDIES / "placed"
 GIB = 2**30

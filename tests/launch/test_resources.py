@@ -20,9 +20,9 @@ from gradlaw.launch.base import Order
 from gradlaw.launch.ray_tune import _Settled
 from gradlaw.launch.resources import GIB, STEP_BYTES, Bundle, Cluster, declared_nodes
 from gradlaw.launch.room import WORKER_BYTES, bounded, local_device, widest_for
-from gradlaw.options import RunOptions
 from gradlaw.pack import Pack, Training
-from gradlaw.planned import plan_study
+from gradlaw.planning.planned import plan_study
+from gradlaw.running.options import RunOptions
 
 PLACED, TINY = STUDIES / "placed", STUDIES / "tiny"
 MIB = 2**20

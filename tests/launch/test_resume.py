@@ -19,12 +19,12 @@ from drivers import Drivers
 from held import STUDIES, committed, counting, numbers, states
 
 import gradlaw
-from gradlaw import runner
 from gradlaw.engine import wave
 from gradlaw.errors import ConfigurationError, StoreError
 from gradlaw.launch.base import Launcher, OnReport, Order, Report
 from gradlaw.launch.worker import commit_unrun, work
-from gradlaw.planned import plan_study
+from gradlaw.planning.planned import plan_study
+from gradlaw.running import runner
 from gradlaw.store import paths
 from gradlaw.store.checkpoints import PackCheckpoints, newest_checkpoints, sweep_checkpoints
 from gradlaw.store.local import LocalFiles, LocalSink

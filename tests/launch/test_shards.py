@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 import gradlaw
 from gradlaw.cli import app
 from gradlaw.errors import UsageError
-from gradlaw.plan import Plan
-from gradlaw.planned import plan_study
-from gradlaw.shard import Shard
+from gradlaw.planning.plan import Plan
+from gradlaw.planning.planned import plan_study
+from gradlaw.planning.shard import Shard
 from gradlaw.store.store import Store
 
 TINY, TROUBLED, CLAIMED, SOUGHT = (str(STUDIES / name) for name in ("tiny", "troubled", "claimed", "sought"))

@@ -18,12 +18,12 @@ import gradlaw
 from gradlaw.cli import running
 from gradlaw.launch.base import Report
 from gradlaw.launch.ray_tune import _Forward, _Stopped
-from gradlaw.stop import Stop
+from gradlaw.running.stop import Stop
+from gradlaw.running.tally import RunProgress
 from gradlaw.store import stops
 from gradlaw.store.files import UnreachableError
 from gradlaw.store.local import LocalFiles
 from gradlaw.store.store import Store
-from gradlaw.tally import RunProgress
 
 TINY, TROUBLED = (str(STUDIES / name) for name in ("tiny", "troubled"))
 HOW: dict[str, Any] = {"compile": "never", "set": {"steps": 300}, "seeds": 4}

@@ -16,7 +16,7 @@ from gradlaw.engine import utilization
 from gradlaw.engine.utilization import Utilization, gpu_busy
 from gradlaw.launch.base import Order
 from gradlaw.launch.worker import work
-from gradlaw.planned import plan_study
+from gradlaw.planning.planned import plan_study
 from gradlaw.store.store import Store
 
 NVML = """

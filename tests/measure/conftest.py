@@ -9,7 +9,7 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "fixtures"))
 
 import gradlaw
-from gradlaw.runner import RunSummary
+from gradlaw.running.runner import RunSummary
 
 
 def _trained(store: Path, preset: str = "demo", **how: object) -> RunSummary:

@@ -10,10 +10,10 @@ import pytest
 from gradlaw.ending import Halving, Target
 from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.engine.run import run_pack
-from gradlaw.measurable import due_of
 from gradlaw.pack import Member, Pack, Training
 from gradlaw.probe import Columns, Snapshot, TableProbe
 from gradlaw.rules.sgd import SGD
+from gradlaw.running.measurable import due_of
 from gradlaw.schedules import Constant
 from gradlaw.table import Column, Table
 from gradlaw.trial import State, Trial

@@ -9,10 +9,10 @@ import pytest
 from held import STUDIES, bytes_of, committed
 
 import gradlaw
-from gradlaw import measurable, remeasure
 from gradlaw.hyperparameter import Scalar
 from gradlaw.pack import Training
-from gradlaw.runner import RunSummary
+from gradlaw.running import measurable, remeasure
+from gradlaw.running.runner import RunSummary
 from gradlaw_analysis.catalog import Catalog
 
 KEPT = STUDIES / "kept"

@@ -13,14 +13,15 @@ from drivers import Drivers
 from held import STUDIES, bytes_of, committed
 
 import gradlaw
-from gradlaw import cli, measurable
+from gradlaw import cli
 from gradlaw.engine import run as engine_run
 from gradlaw.errors import SchemaError
-from gradlaw.options import RunOptions
 from gradlaw.pack import Training
 from gradlaw.probe import Snapshot
 from gradlaw.rules.sgd import SGD
-from gradlaw.runner import RunSummary
+from gradlaw.running import measurable
+from gradlaw.running.options import RunOptions
+from gradlaw.running.runner import RunSummary
 from gradlaw.schedules import Constant
 from gradlaw.store import writer
 from gradlaw.store.compaction import compact
@@ -331,7 +332,7 @@ def test_the_command(
 def test_a_run_and_its_dry_run_say_what_needs_no_training(
     trained: Trained, stored: Stored, tmp_path: Path
 ) -> None:
-    from gradlaw.dry_run import describe_plan
+    from gradlaw.planning.dry_run import describe_plan
 
     store = stored("demo", tmp_path / "store")
     options = RunOptions(compile="never", width=4)

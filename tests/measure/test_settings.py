@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gradlaw.errors import ConfigurationError
-from gradlaw.plan import Plan, PlanKind, make_plan
-from gradlaw.planned import plan_study
+from gradlaw.planning.plan import Plan, PlanKind, make_plan
+from gradlaw.planning.planned import plan_study
 from gradlaw.probe import Columns, Probe, Snapshot, TableProbe
 from gradlaw.probes.noise_scale import NoiseScale
 from gradlaw.probes.weights import Weights

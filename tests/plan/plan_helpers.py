@@ -7,7 +7,7 @@ from typing import Any
 
 from gradlaw.hyperparameter import Scalar
 from gradlaw.measurement import Measurement
-from gradlaw.plan import Plan, make_plan
+from gradlaw.planning.plan import Plan, make_plan
 from gradlaw.probe import Columns
 from gradlaw.random import Streams
 from gradlaw.study import Grid, Preset, Study

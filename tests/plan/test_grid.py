@@ -14,7 +14,7 @@ from gradlaw.ending import Halving, Target
 from gradlaw.errors import ConfigurationError
 from gradlaw.fingerprint import digest, encode
 from gradlaw.pack import HALF_REASON, Training
-from gradlaw.plan import Plan
+from gradlaw.planning.plan import Plan
 from gradlaw.rules.sgd import SGD
 from gradlaw.schedules import LinearWarmup
 from gradlaw.study import Grid

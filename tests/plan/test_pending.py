@@ -6,9 +6,9 @@ from plan_helpers import Flat, plan_of
 
 from gradlaw.ending import Halving
 from gradlaw.pack import Pack
-from gradlaw.pending import missing_packs
-from gradlaw.plan import Plan
+from gradlaw.planning.plan import Plan
 from gradlaw.rules.sgd import SGD
+from gradlaw.running.pending import missing_packs
 from gradlaw.store.winners import TrialStatus
 from gradlaw.study import Grid
 from gradlaw.trial import MAX_ATTEMPTS, State

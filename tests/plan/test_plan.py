@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from plan_helpers import Flat
 
 from gradlaw.errors import ConfigurationError, UnknownNameError
-from gradlaw.plan import EXPLORE_SEED, Plan, PlanKind, make_plan
+from gradlaw.planning.plan import EXPLORE_SEED, Plan, PlanKind, make_plan
 from gradlaw.rules.sgd import SGD
 from gradlaw.schedules import LinearWarmup
 from gradlaw.settings import parse_settings

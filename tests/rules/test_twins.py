@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gradlaw.errors import ConfigurationError
-from gradlaw.plan import make_plan
+from gradlaw.planning.plan import make_plan
 from gradlaw.random import streams_of
 from gradlaw.rules import RULES, AdamW, Lion
 from gradlaw.rules.memoryless import AdamWMemoryless

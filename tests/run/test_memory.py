@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import gradlaw
-from gradlaw import runner
 from gradlaw.launch.base import Launcher, OnReport, Order, Report
+from gradlaw.running import runner
 from gradlaw.trial import State
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "planning.py"

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 import gradlaw
-from gradlaw import fingerprint, pending
+from gradlaw import fingerprint
 from gradlaw.engine.measure import measure
 from gradlaw.errors import ConfigurationError, SchemaError, UsageError
 from gradlaw.pack import Program
-from gradlaw.runner import RunSummary
+from gradlaw.running import pending
+from gradlaw.running.runner import RunSummary
 
 TINY = Path(__file__).parents[1] / "fixtures" / "studies" / "tiny"
 

@@ -112,7 +112,7 @@ def test_a_token_that_others_read_or_that_is_empty_is_refused(
     token = tmp_path / "token"
     token.write_text(content)
     token.chmod(mode)
-    monkeypatch.setattr("gradlaw.launch.slurm.is_shut", lambda folder: False)
+    monkeypatch.setattr("gradlaw.submit.slurm.is_shut", lambda folder: False)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
     result = _submit(store, "--out", str(tmp_path / "job.sbatch"))
     assert isinstance(result.exception, UsageError)

@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 from gradlaw.cli import app
 from gradlaw.cli.submitting import OPTIONS
 from gradlaw.errors import ClusterError, ConfigurationError, UsageError
-from gradlaw.launch.job import Job, make_job
-from gradlaw.launch.wheel import build_wheels
 from gradlaw.provenance import git_commit
+from gradlaw.submit.job import Job, make_job
+from gradlaw.submit.wheel import build_wheels
 
 ROOT = Path(__file__).parents[2]
 VALUES = {
@@ -244,7 +244,7 @@ def test_a_wheel_holds_the_packages_and_asks_for_nothing(tmp_path: Path) -> None
 STUDY_OF_ANOTHER = """
 import sys
 from pathlib import Path
-from gradlaw.launch.wheel import build_wheels
+from gradlaw.submit.wheel import build_wheels
 print("\\n".join(item.name for item in build_wheels(Path(sys.argv[1]))))
 """
 

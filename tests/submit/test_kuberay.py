@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 from gradlaw.cli import app
 from gradlaw.errors import ConfigurationError
-from gradlaw.launch.job import Job
-from gradlaw.launch.kuberay import Cluster, object_name, render_rayjob
+from gradlaw.submit.job import Job
+from gradlaw.submit.kuberay import Cluster, object_name, render_rayjob
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 JOB = Job(

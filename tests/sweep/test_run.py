@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import gradlaw
-from gradlaw.dry_run import describe_plan, estimate_disk
 from gradlaw.errors import UsageError
+from gradlaw.planning.dry_run import describe_plan, estimate_disk
 from gradlaw.store.store import Store
 from gradlaw.studies import SweepFile, find_study
 from gradlaw.sweep.plan import plan_sweep

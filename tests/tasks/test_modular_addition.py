@@ -7,7 +7,7 @@ import torch
 from torch.func import grad
 
 from gradlaw.errors import ConfigurationError
-from gradlaw.plan import make_plan
+from gradlaw.planning.plan import make_plan
 from gradlaw.probes import FullLoss
 from gradlaw.random import streams_of
 from gradlaw.rules import Adam

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gradlaw.errors import ConfigurationError, DataError
 from gradlaw.random import streams_of
-from gradlaw.runner import run
+from gradlaw.running.runner import run
 from gradlaw.task import Taps
 from gradlaw.tasks.cifar10 import TRAIN_FILES, cifar10_folder, read_cifar10
 from gradlaw.tasks.resnet import DEVIATION, MEAN, CIFAR10ResNet

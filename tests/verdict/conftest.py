@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gradlaw.runner import run
+from gradlaw.running.runner import run
 from gradlaw_analysis import OpenStore, open_store
 
 JUDGED = Path(__file__).parents[1] / "fixtures" / "studies" / "judged"

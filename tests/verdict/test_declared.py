@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gradlaw.claim import Mean
-from gradlaw.runner import run
+from gradlaw.running.runner import run
 from gradlaw.studies import find_study
 from gradlaw_analysis import OpenStore
 from gradlaw_analysis.declared import ClaimChange, claim_changes, claim_documents, declared_before_data

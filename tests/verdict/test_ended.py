@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gradlaw.pack import Member
-from gradlaw.pending import is_held
+from gradlaw.running.pending import is_held
 from gradlaw.store.winners import TrialStatus
 from gradlaw.trial import State, Trial
 from gradlaw_analysis.plan_data import MISSING, _ended

@@ -17,7 +17,7 @@ from scipy import stats
 
 from gradlaw.claim import Control, Gate, Outcome
 from gradlaw.errors import UnknownNameError
-from gradlaw.runner import run
+from gradlaw.running.runner import run
 from gradlaw_analysis import OpenStore, open_store
 from gradlaw_analysis.stats import claim_rng, evaluate
 from gradlaw_analysis.verdict import Verdict

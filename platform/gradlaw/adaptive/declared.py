@@ -13,11 +13,11 @@ from gradlaw.adaptive.ask import STEPS_TO_TARGET, Ask
 from gradlaw.adaptive.faults import arm_faults, searches_faults
 from gradlaw.engine.rows import metrics_table
 from gradlaw.errors import ConfigurationError
-from gradlaw.frame import Combination, Encoded, Frame, Values
-from gradlaw.grid import combinations_of, reason_to_skip
-from gradlaw.grid_faults import combination_faults, grid_faults
 from gradlaw.hyperparameter import Hyperparameter, Scalar
 from gradlaw.pack import Member, Pack, Program, Training
+from gradlaw.planning.frame import Combination, Encoded, Frame, Values
+from gradlaw.planning.grid import combinations_of, reason_to_skip
+from gradlaw.planning.grid_faults import combination_faults, grid_faults
 from gradlaw.probe import Probe
 from gradlaw.space import Choices, Dimension, Edge
 from gradlaw.study import Arm, Grid, Search

@@ -18,7 +18,7 @@ from gradlaw.adaptive.outcomes import metrics_of, read_outcomes
 from gradlaw.adaptive.rounds import Standing, standings
 from gradlaw.adaptive.samplers import Tried, distributions, frozen, quiet_optuna
 from gradlaw.errors import UsageError
-from gradlaw.planned import Planned
+from gradlaw.planning.planned import Planned
 from gradlaw.store.store import Store
 from gradlaw.study import Arm, Search
 

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gradlaw.adaptive.ask import STEPS_TO_TARGET
-from gradlaw.frame import declared_by
-from gradlaw.grid_faults import STEPS, grid_faults, is_measurement
 from gradlaw.hyperparameter import Hyperparameter, unknown_names
+from gradlaw.planning.frame import declared_by
+from gradlaw.planning.grid_faults import STEPS, grid_faults, is_measurement
 from gradlaw.space import Choices, Edge, Range
 from gradlaw.study import Arm, Grid, Search
 

@@ -14,8 +14,8 @@ from gradlaw.adaptive.outcomes import metrics_of, read_outcomes
 from gradlaw.adaptive.rounds import next_round, outline
 from gradlaw.errors import StoreError
 from gradlaw.pack import Pack, Training, probe_digests
-from gradlaw.pending import planned_trials
-from gradlaw.plan import Plan
+from gradlaw.planning.plan import Plan
+from gradlaw.running.pending import planned_trials
 from gradlaw.store.plans import PlannedTrial
 from gradlaw.store.store import Store
 
@@ -49,7 +49,7 @@ class Growth:
         """Reads the rounds so far; nothing is written.
 
         Args:
-            plan: As :func:`gradlaw.plan.make_plan` gives it.
+            plan: As :func:`gradlaw.planning.plan.make_plan` gives it.
             store: The store; None: there is none yet.
 
         Raises:

@@ -16,7 +16,7 @@ from gradlaw.cli.app import DEFAULT_STORE, StoreOption, app, notes, say
 from gradlaw.settings import parse_settings
 
 if TYPE_CHECKING:
-    from gradlaw.stop import Stop
+    from gradlaw.running.stop import Stop
 
 ENDING_S = 75.0
 """Seconds that packs have to keep checkpoints after SIGTERM: within the 120 that a batch script leaves."""
@@ -71,11 +71,11 @@ def run(
     dry_run: Annotated[bool, typer.Option(help="Show the plan and stop.")] = False,
 ) -> None:
     """Run what a preset of a study, or a sweep, still lacks in the store."""
-    from gradlaw.dry_run import describe_plan
-    from gradlaw.options import RunOptions
-    from gradlaw.progress import ProgressDisplay
-    from gradlaw.runner import run as run_study
-    from gradlaw.shard import Shard
+    from gradlaw.planning.dry_run import describe_plan
+    from gradlaw.planning.shard import Shard
+    from gradlaw.running.options import RunOptions
+    from gradlaw.running.progress import ProgressDisplay
+    from gradlaw.running.runner import run as run_study
 
     overrides = parse_settings(set_ or [])
     options = RunOptions(
@@ -161,7 +161,7 @@ def measure(
     explore: Annotated[bool, typer.Option(help="Seeds of a range apart; decides nothing.")] = False,
 ) -> None:
     """Run the table probes that a plan's trials lack on the weights kept of them; train nothing."""
-    from gradlaw.remeasure import measure as measure_study
+    from gradlaw.running.remeasure import measure as measure_study
 
     settings = parse_settings(set_ or [])
     summary = measure_study(
@@ -200,7 +200,7 @@ def search_export(
 ) -> None:
     """Write a plan's searches, as far as they are, as an Optuna journal: optuna-dashboard shows it."""
     from gradlaw.adaptive.export import export_journal
-    from gradlaw.planned import plan_study
+    from gradlaw.planning.planned import plan_study
     from gradlaw.store.store import Store
 
     settings = parse_settings(set_ or [])

@@ -13,9 +13,9 @@ from gradlaw.cli.app import app, say
 from gradlaw.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
-    from gradlaw.launch.job import Job
-    from gradlaw.launch.slurm import SlurmRequest
-    from gradlaw.launch.submit import Jobs, Sent
+    from gradlaw.submit.job import Job
+    from gradlaw.submit.jobs import Jobs, Sent
+    from gradlaw.submit.slurm import SlurmRequest
 
 BATCH = (
     "send nodes cpus_per_task gpus_per_node time partition account setup no_ray array interface sbatch "
@@ -89,7 +89,7 @@ def submit(
         return
     job = _job(study, options or [])
     if kuberay:
-        from gradlaw.launch.kuberay import Cluster, render_rayjob
+        from gradlaw.submit.kuberay import Cluster, render_rayjob
 
         cluster = Cluster(
             image=image or "",
@@ -103,7 +103,7 @@ def submit(
         _write(render_rayjob(job, cluster), out)
         return
     if slurm:
-        from gradlaw.launch.slurm import SlurmRequest
+        from gradlaw.submit.slurm import SlurmRequest
 
         _check_slurm(out, no_ray=no_ray, array=array)
         request = SlurmRequest(
@@ -158,7 +158,7 @@ def _check_slurm(out: Path | None, *, no_ray: bool, array: int | None) -> None:
 
 def _batch(request: SlurmRequest, *, send: bool) -> None:
     """Writes a batch script, and sends it if that is asked for."""
-    from gradlaw.launch.slurm import render_slurm, send_slurm
+    from gradlaw.submit.slurm import render_slurm, send_slurm
 
     _write(render_slurm(request), request.out)
     if send:
@@ -172,7 +172,7 @@ def _job(study: str | None, options: Sequence[str]) -> Job:
     """Reads the options as ``gradlaw run`` does, and plans."""
     from typer.main import get_command
 
-    from gradlaw.launch.job import make_job
+    from gradlaw.submit.job import make_job
 
     if study is None or study.startswith("-"):
         msg = f"STUDY: got {study or 'nothing'}; the study comes first: gradlaw submit STUDY --store s3://..."
@@ -183,7 +183,7 @@ def _job(study: str | None, options: Sequence[str]) -> Job:
 
 
 def _send(job: Job, address: str | None, *, follow: bool) -> None:
-    from gradlaw.launch.submit import Jobs
+    from gradlaw.submit.jobs import Jobs
 
     jobs = Jobs(address)
     if jobs.in_the_open:
@@ -204,7 +204,7 @@ def _go_back(study: str | None, attach: str | None, stop: str | None, address: s
         got = [item for item in (study, attach and "--attach", stop and "--stop") if item]
         msg = f"got {' and '.join(got)}; allowed one of STUDY, --attach and --stop"
         raise ConfigurationError([msg])
-    from gradlaw.launch.submit import Jobs
+    from gradlaw.submit.jobs import Jobs
 
     jobs = Jobs(address)
     if stop:

@@ -1,4 +1,4 @@
-"""Where packs run, and how a run gets to a cluster. Who needs ray is here; training needs none of it.
+"""Where packs run. Who needs ray is here and in ``gradlaw.submit``; training needs none of it.
 
 - Launchers, by the contract of ``base``: ``inline`` in this process, ``ray_tune`` on Ray. In both ``worker``
   runs a pack and commits it.
@@ -6,8 +6,6 @@
   makes of its share; ``credentials`` of a bucket go to it with the orders.
 - The cluster: ``cluster`` starts or joins one, ``reach`` asks first whether it can be joined, ``auth`` sees
   to its token, ``facts`` asks its nodes for the doctor.
-- Sending: ``job`` is a run as words and files; ``submit`` gives it to Ray Jobs with what ``wheel`` builds,
-  ``kuberay`` and ``slurm`` write it as a manifest and as a batch script (``templates``).
 """
 
 from __future__ import annotations

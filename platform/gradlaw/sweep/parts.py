@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gradlaw.errors import GradlawError, UnknownNameError
+from gradlaw.planning.probe_settings import hints_of, is_of
 from gradlaw.probe import Probe
-from gradlaw.probe_settings import hints_of, is_of
 from gradlaw.probes import PROBES
 from gradlaw.sweep.document import Faults, Item
 from gradlaw.sweep.fields import known, listed

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from gradlaw.errors import ConfigurationError
-from gradlaw.plan import Plan, make_plan
-from gradlaw.probe_settings import MARK
+from gradlaw.planning.plan import Plan, make_plan
+from gradlaw.planning.probe_settings import MARK
 from gradlaw.sweep.document import Faults
 from gradlaw.sweep.name import PRESET
 from gradlaw.sweep.override import plain

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from gradlaw.ending import Halving, Target
 from gradlaw.errors import ConfigurationError
-from gradlaw.frame import declared_by
-from gradlaw.grid_faults import is_measurement
 from gradlaw.hyperparameter import Hyperparameter
 from gradlaw.measurement import Measurement
+from gradlaw.planning.frame import declared_by
+from gradlaw.planning.grid_faults import is_measurement
 from gradlaw.rule import Rule
 from gradlaw.rules import RULES
 from gradlaw.schedules import SCHEDULES, Schedule

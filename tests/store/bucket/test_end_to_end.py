@@ -19,7 +19,7 @@ from held import STUDIES, committed, counting
 import gradlaw
 from gradlaw import cli
 from gradlaw.adaptive.export import export_journal
-from gradlaw.planned import plan_study
+from gradlaw.planning.planned import plan_study
 from gradlaw.store.store import Store
 from gradlaw_analysis import open_store
 

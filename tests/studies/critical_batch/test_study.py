@@ -11,7 +11,7 @@ import torch
 
 from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.engine.run import run_pack
-from gradlaw.plan import PlanKind, make_plan
+from gradlaw.planning.plan import PlanKind, make_plan
 from gradlaw.random import streams_of
 from gradlaw.tasks.digits import DigitsMLP
 from gradlaw.trial import State

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Canvas
 from gradlaw.claim import Survival, Trend
 from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.engine.run import run_pack
-from gradlaw.plan import PlanKind, make_plan
+from gradlaw.planning.plan import PlanKind, make_plan
 from gradlaw.study import Preset
 from gradlaw.trial import State
 from gradlaw_analysis.figures.render import draw

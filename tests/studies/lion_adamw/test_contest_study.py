@@ -13,7 +13,7 @@ from scipy import stats
 from gradlaw.claim import PairedDifference
 from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.engine.run import run_pack
-from gradlaw.plan import make_plan
+from gradlaw.planning.plan import make_plan
 from gradlaw.rules.sign import Lion
 from gradlaw.space import Range
 from gradlaw.study import Preset, Study

@@ -10,7 +10,7 @@ from gradlaw.ending import Target
 from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.engine.run import run_pack
 from gradlaw.errors import ConfigurationError
-from gradlaw.grid import expand
+from gradlaw.planning.grid import expand
 from gradlaw.probe import Snapshot
 from gradlaw.probes.losses import FullLoss
 from gradlaw.random import streams_of

@@ -13,8 +13,8 @@ import pytest
 from gradlaw.claim import Slope
 from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.engine.run import run_pack
-from gradlaw.grid import expand
-from gradlaw.plan import make_plan
+from gradlaw.planning.grid import expand
+from gradlaw.planning.plan import make_plan
 from gradlaw.random import streams_of
 from gradlaw_analysis.stats.power import check_decidable
 from gradlaw_studies.lion_adamw.claims_memory import MEMORY_CLAIMS

@@ -9,7 +9,7 @@ from torch.func import grad, vjp
 from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.engine.run import run_pack
 from gradlaw.errors import UsageError
-from gradlaw.plan import make_plan
+from gradlaw.planning.plan import make_plan
 from gradlaw.probe import Snapshot
 from gradlaw.random import streams_of
 from gradlaw.rules.memoryless import FORMS

@@ -11,7 +11,7 @@ import numpy as np
 
 from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.engine.run import run_pack
-from gradlaw.plan import Plan, make_plan
+from gradlaw.planning.plan import Plan, make_plan
 from gradlaw.study import Grid, Preset, Study
 from gradlaw_studies.modular_addition.landscape.grids import (
     DENSE_LIMIT,

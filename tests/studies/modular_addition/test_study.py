@@ -12,7 +12,7 @@ import torch
 from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.engine.run import run_pack
 from gradlaw.errors import ConfigurationError
-from gradlaw.plan import PlanKind, make_plan
+from gradlaw.planning.plan import PlanKind, make_plan
 from gradlaw.probe import TableProbe
 from gradlaw.probes.weights import Weights
 from gradlaw.schedules import WarmupStableDecay

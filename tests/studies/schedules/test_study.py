@@ -15,7 +15,7 @@ import pytest
 import gradlaw
 import gradlaw_studies.schedules
 from gradlaw.claim import PairedDifference, Scalar, Trend
-from gradlaw.plan import PlanKind, make_plan
+from gradlaw.planning.plan import PlanKind, make_plan
 from gradlaw.rules.adam import BETA2
 from gradlaw.schedules import LinearWarmup, MomentWarmup
 from gradlaw.space import Edge

@@ -13,7 +13,7 @@ from scipy import integrate
 from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.engine.results import TrialResult
 from gradlaw.engine.run import run_pack
-from gradlaw.plan import make_plan
+from gradlaw.planning.plan import make_plan
 from gradlaw.random import streams_of
 from gradlaw.schedules import LinearWarmup
 from gradlaw.study import Grid, Preset, Study

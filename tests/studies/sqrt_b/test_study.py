@@ -6,7 +6,7 @@ from matplotlib.figure import Figure as Canvas
 
 from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.engine.run import run_pack
-from gradlaw.plan import PlanKind, make_plan
+from gradlaw.planning.plan import PlanKind, make_plan
 from gradlaw.trial import State
 from gradlaw_analysis.figures.render import draw
 from gradlaw_analysis.stats.power import check_decidable

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 from gradlaw.errors import ClusterError, UsageError
 from gradlaw.launch.auth import MODE, TOKEN, WITH_TOKEN, asked_mode, token_file
-from gradlaw.launch.job import Job
-from gradlaw.launch.wheel import build_wheels
+from gradlaw.submit.job import Job
+from gradlaw.submit.wheel import build_wheels
 
 os.environ[MODE] = asked_mode()  # read by ray when it is imported
 

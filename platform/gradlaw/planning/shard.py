@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from gradlaw.errors import UsageError
-from gradlaw.plan import Plan
+from gradlaw.planning.plan import Plan
 
 MOST_SHARDS = 100_000
 

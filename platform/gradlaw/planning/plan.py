@@ -13,10 +13,10 @@ from itertools import islice
 from gradlaw.adaptive.declared import Declared, split_edges
 from gradlaw.errors import ConfigurationError, UnknownNameError, all_faults
 from gradlaw.fingerprint import digest
-from gradlaw.grid import expand
 from gradlaw.hyperparameter import Scalar
-from gradlaw.overrides import override
 from gradlaw.pack import Member, Pack
+from gradlaw.planning.grid import expand
+from gradlaw.planning.overrides import override
 from gradlaw.study import Preset, Study
 
 EXPLORE_SEED = 1_000_000

@@ -17,7 +17,7 @@ import jinja2
 
 from gradlaw.errors import ClusterError, UsageError, all_faults
 from gradlaw.launch.auth import TOKEN, is_shut, make_token, token_file
-from gradlaw.launch.job import Job
+from gradlaw.submit.job import Job
 
 STOP_S = 120
 """Seconds before the time limit at which the run is told to end: packs keep checkpoints in that time."""
@@ -142,7 +142,7 @@ def render_slurm(request: SlurmRequest) -> str:
     with all_faults(request.faults()):
         token = None if request.shards else _token_path()
     shards = request.shards
-    text = resources.files("gradlaw.launch").joinpath("templates", "slurm.sbatch").read_text(encoding="utf-8")
+    text = resources.files("gradlaw.submit").joinpath("templates", "slurm.sbatch").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,

@@ -15,11 +15,11 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no
 
 from gradlaw.engine.chunk import probes_due
 from gradlaw.pack import Member, Pack, Training, probe_digests
-from gradlaw.pending import Index, is_held, planned_trials
-from gradlaw.plan import Plan
+from gradlaw.planning.plan import Plan
 from gradlaw.probe import MetricProbe, TableProbe
 from gradlaw.probes.weights import BUFFER, PARAMETER, WEIGHTS, Weights, shape_text
 from gradlaw.random import streams_of
+from gradlaw.running.pending import Index, is_held, planned_trials
 from gradlaw.store import paths
 from gradlaw.store.committed import committed_rows
 from gradlaw.store.paths import PackKey

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from gradlaw.errors import ConfigurationError, all_faults
-from gradlaw.launch.job import Job, shipped_files
+from gradlaw.submit.job import Job, shipped_files
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 SUBDOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

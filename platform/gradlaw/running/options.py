@@ -11,11 +11,11 @@ import torch
 from gradlaw.launch.base import Order
 from gradlaw.launch.room import AUTO
 from gradlaw.pack import Compile, Pack
-from gradlaw.shard import Shard
-from gradlaw.stop import Stop
+from gradlaw.planning.shard import Shard
+from gradlaw.running.stop import Stop
+from gradlaw.running.tally import RunProgress
+from gradlaw.running.telling import Say
 from gradlaw.store.leases import Tenant
-from gradlaw.tally import RunProgress
-from gradlaw.telling import Say
 
 OnProgress = Callable[[RunProgress], None]
 

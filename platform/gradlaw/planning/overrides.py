@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from gradlaw.frame import declared_by
-from gradlaw.grid_faults import STEPS, is_measurement, items_of
 from gradlaw.hyperparameter import Hyperparameter, Scalar, unknown_names
-from gradlaw.probe_settings import MARK, set_probes
+from gradlaw.planning.frame import declared_by
+from gradlaw.planning.grid_faults import STEPS, is_measurement, items_of
+from gradlaw.planning.probe_settings import MARK, set_probes
 from gradlaw.study import Arm, Grid, Preset
 
 Settings = dict[str, Scalar | tuple[Scalar, ...]]

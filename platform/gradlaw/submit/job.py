@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from gradlaw.errors import UsageError, all_faults
-from gradlaw.options import RunOptions
-from gradlaw.planned import plan_study
+from gradlaw.planning.planned import plan_study
+from gradlaw.running.options import RunOptions
 from gradlaw.settings import parse_settings
 from gradlaw.store.bucket import Address
 from gradlaw.studies import SWEEPS

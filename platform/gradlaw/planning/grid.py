@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 from gradlaw.errors import ConfigurationError
-from gradlaw.frame import Combination, Frame, Key
-from gradlaw.grid_faults import (
+from gradlaw.hyperparameter import Hyperparameter, Scalar
+from gradlaw.pack import Member, Pack, Program, Training
+from gradlaw.planning.frame import Combination, Frame, Key
+from gradlaw.planning.grid_faults import (
     STEPS,
     combination_faults,
     grid_faults,
@@ -17,8 +19,6 @@ from gradlaw.grid_faults import (
     steps_in_points,
     steps_of,
 )
-from gradlaw.hyperparameter import Hyperparameter, Scalar
-from gradlaw.pack import Member, Pack, Program, Training
 from gradlaw.study import Grid
 
 

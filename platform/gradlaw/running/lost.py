@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 
 from gradlaw.launch.base import Order, Report
 from gradlaw.launch.worker import commit_unrun
-from gradlaw.pending import Index
-from gradlaw.starved import Starved
+from gradlaw.running.pending import Index
+from gradlaw.running.starved import Starved
+from gradlaw.running.telling import Teller
 from gradlaw.store.checkpoints import newest_checkpoints
 from gradlaw.store.paths import CheckpointKey
 from gradlaw.store.store import Store
-from gradlaw.telling import Teller
 from gradlaw.trial import MAX_ATTEMPTS, State
 
 

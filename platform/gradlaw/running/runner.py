@@ -1,11 +1,10 @@
 """Run: plan a study, subtract what the store holds, launch the rest, until nothing is missing.
 
 The way to a committed row: :func:`run` plans; ``_Run.go`` records the plan; ``_Run._run_missing`` launches
-what :mod:`gradlaw.pending` finds missing until nothing is; ``_Run._launch`` hands :mod:`gradlaw.orders` to a
-launcher; :func:`gradlaw.launch.worker.work` takes a pack's lease and trains it; and
+what ``pending`` finds missing until nothing is; ``_Run._launch`` hands ``orders`` to a launcher;
+:func:`gradlaw.launch.worker.work` takes a pack's lease and trains it; and
 :meth:`gradlaw.store.writer.PackWriter.commit` makes its rows visible. What comes back are reports alone:
-:mod:`gradlaw.tally` counts them, :mod:`gradlaw.telling` says them, and where a worker died
-:mod:`gradlaw.lost` records it.
+``tally`` counts them, ``telling`` says them, and where a worker died ``lost`` records it.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ from gradlaw.fingerprint import digest
 from gradlaw.launch import make_launcher
 from gradlaw.launch.base import Launcher, Report
 from gradlaw.launch.worker import commit_skipped
-from gradlaw.lost import commit_lost
-from gradlaw.options import RunOptions
-from gradlaw.orders import Orders
 from gradlaw.pack import Pack, probe_digests
-from gradlaw.pending import Index, is_held, missing_packs, planned_trials
-from gradlaw.planned import Planned, plan_study
-from gradlaw.recorded import record_plan
-from gradlaw.starved import Starved
+from gradlaw.planning.planned import Planned, plan_study
+from gradlaw.running.lost import commit_lost
+from gradlaw.running.options import RunOptions
+from gradlaw.running.orders import Orders
+from gradlaw.running.pending import Index, is_held, missing_packs, planned_trials
+from gradlaw.running.recorded import record_plan
+from gradlaw.running.starved import Starved
+from gradlaw.running.tally import Tally
+from gradlaw.running.telling import Teller
 from gradlaw.store.attempts import Sight
 from gradlaw.store.checkpoints import newest_checkpoints, sweep_checkpoints
 from gradlaw.store.leases import Lease, Leases, Tenant
 from gradlaw.store.store import Store
 from gradlaw.store.winners import TrialIndex
-from gradlaw.tally import Tally
-from gradlaw.telling import Teller
 from gradlaw.trial import MAX_ATTEMPTS, State
 
 

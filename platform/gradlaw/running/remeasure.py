@@ -26,15 +26,15 @@ from gradlaw.engine.rows import declared, metrics_table, with_trial
 from gradlaw.errors import StoreError
 from gradlaw.fingerprint import digest
 from gradlaw.launch.worker import open_writer
-from gradlaw.measurable import Job, Lacking, survey
 from gradlaw.pack import Pack, Training, probe_digests
-from gradlaw.pending import changed_source, planned_trials
-from gradlaw.plan import Plan
-from gradlaw.planned import plan_study
+from gradlaw.planning.plan import Plan
+from gradlaw.planning.planned import plan_study
 from gradlaw.probe import Snapshot
 from gradlaw.probes.weights import BUFFER, PARAMETER, WEIGHTS, tensor_of
 from gradlaw.random import streams_of
-from gradlaw.recorded import record_plan
+from gradlaw.running.measurable import Job, Lacking, survey
+from gradlaw.running.pending import changed_source, planned_trials
+from gradlaw.running.recorded import record_plan
 from gradlaw.store.committed import committed_rows
 from gradlaw.store.files import Files
 from gradlaw.store.resolve import Unit

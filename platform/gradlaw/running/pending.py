@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gradlaw.fingerprint import digest
 from gradlaw.pack import Member, Pack, Training, probe_digests, program_source
-from gradlaw.plan import Plan
+from gradlaw.planning.plan import Plan
 from gradlaw.store.plans import PlannedTrial
 from gradlaw.store.winners import TrialStatus
 from gradlaw.trial import FINAL, MAX_ATTEMPTS, State

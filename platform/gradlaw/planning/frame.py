@@ -9,10 +9,10 @@ from typing import NamedTuple, TypeVar
 
 from gradlaw.errors import ConfigurationError
 from gradlaw.fingerprint import digest, encode
-from gradlaw.grid_faults import is_measurement, program_faults, steps_of
 from gradlaw.hyperparameter import Hyperparameter, Scalar
 from gradlaw.measurement import Measurement
 from gradlaw.pack import ENGINE_HYPERPARAMETERS, Member, Pack, Program, Training
+from gradlaw.planning.grid_faults import is_measurement, program_faults, steps_of
 from gradlaw.rule import Rule
 from gradlaw.schedules import Schedule
 from gradlaw.study import Grid

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from gradlaw.plan import Plan, PlanKind, make_plan
+from gradlaw.planning.plan import Plan, PlanKind, make_plan
 from gradlaw.studies import StudyFolder, SweepFile, find_study
 from gradlaw.sweep.plan import plan_sweep
 

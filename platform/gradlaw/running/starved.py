@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from gradlaw.engine.choice import WIDTH
 from gradlaw.launch.base import Order
 from gradlaw.pack import Pack
-from gradlaw.pending import alone, shares_budget
+from gradlaw.running.pending import alone, shares_budget
 
 
 class Starved:

@@ -7,9 +7,9 @@ from typing import Any
 
 from gradlaw import provenance
 from gradlaw.claim_lock import claim_document, lock_digest
-from gradlaw.pending import Index, planned_trials
-from gradlaw.plan import PlanKind
-from gradlaw.planned import Planned
+from gradlaw.planning.plan import PlanKind
+from gradlaw.planning.planned import Planned
+from gradlaw.running.pending import Index, planned_trials
 from gradlaw.store.plans import PlanRecord
 from gradlaw.store.store import Store
 

@@ -9,8 +9,8 @@ from typing import overload
 
 from gradlaw.launch.base import Order
 from gradlaw.pack import Member, Pack
-from gradlaw.pending import Index, failed_attempts
-from gradlaw.starved import Starved
+from gradlaw.running.pending import Index, failed_attempts
+from gradlaw.running.starved import Starved
 from gradlaw.store.attempts import Sight
 from gradlaw.trial import State
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gradlaw.adaptive.growth import Round
 from gradlaw.launch.base import Report
-from gradlaw.measurable import survey
 from gradlaw.pack import Pack
-from gradlaw.pending import Index, changed_source, planned_trials
-from gradlaw.plan import Plan
+from gradlaw.planning.plan import Plan
+from gradlaw.running.measurable import survey
+from gradlaw.running.pending import Index, changed_source, planned_trials
 from gradlaw.store.leases import Lease
 from gradlaw.store.store import Store
 from gradlaw.trial import FINAL, State

@@ -9,7 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from gradlaw.tally import RunProgress
+from gradlaw.running.tally import RunProgress
 from gradlaw.text import shown
 
 PLAIN_EVERY_S = 10.0

@@ -12,15 +12,15 @@ from gradlaw.adaptive.rounds import most_rounds
 from gradlaw.engine.estimate import rows_logged
 from gradlaw.engine.rows import metrics_table
 from gradlaw.errors import all_faults
-from gradlaw.expected import Expected, expect
 from gradlaw.launch import make_launcher
 from gradlaw.launch.room import local_device
-from gradlaw.measurable import survey
-from gradlaw.options import RunOptions
 from gradlaw.pack import Pack, Training, program_tables
-from gradlaw.pending import missing_packs
-from gradlaw.plan import Plan
-from gradlaw.planned import plan_study
+from gradlaw.planning.expected import Expected, expect
+from gradlaw.planning.plan import Plan
+from gradlaw.planning.planned import plan_study
+from gradlaw.running.measurable import survey
+from gradlaw.running.options import RunOptions
+from gradlaw.running.pending import missing_packs
 from gradlaw.store.store import Store
 
 
@@ -81,7 +81,7 @@ def describe_plan(
 ) -> list[str]:
     """What a run would do, in lines, checked as a run is; nothing is written.
 
-    Args: as of :func:`gradlaw.runner.run`.
+    Args: as of :func:`gradlaw.running.runner.run`.
 
     Raises:
         UsageError: What a run refuses.
