@@ -238,6 +238,21 @@ def test_a_thread_renews_and_what_fails_ends_nothing(
     assert RENEW_S * 4 < EXPIRE_S
 
 
+def test_without_a_thread_to_renew_it_nothing_is_held(
+    files: LocalFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(thread: threading.Thread) -> None:
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    hold = Leases(files).acquire(PACK, Tenant())
+    assert hold
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    with pytest.raises(RuntimeError, match="new thread"), hold:
+        pass
+    assert keys(files) == []
+
+
 class Clocked(LocalFiles):
     """Files with a clock of their own: a file is as old as the clock has moved since it was made."""
 

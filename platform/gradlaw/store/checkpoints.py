@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
@@ -166,7 +166,8 @@ class PackCheckpoints:
         self._create(DOCUMENT, json.dumps(document).encode())
         reach("checkpoint_after_manifest")
         for key in self._last:
-            self._files.delete(key)
+            with suppress(StoreError):  # older ones do no harm, and go with the pack's others at its commit
+                self._files.delete(key)
         self._last = self._key(DOCUMENT), self._key(TENSORS)
         self._number += 1
 

@@ -247,7 +247,11 @@ class Hold:
                 logger.debug("lease of pack %s not renewed: %s", self.pack_id, error)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # the system gives no thread: nothing will run, so nothing is held
+            self.release()
+            raise
         return self
 
     def __exit__(
