@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -18,49 +15,16 @@ from hypothesis import settings
 from gradlaw.store.compaction import compact
 from gradlaw.store.store import Store
 
+sys.path.append(str(Path(__file__).parents[1] / "fixtures"))
+sys.path.append(str(Path(__file__).parents[1] / "fixtures" / "studies"))
+sys.path.append(str(Path(__file__).parent))
+
+from arena import Arena
+
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-sys.path += [str(FIXTURES), str(FIXTURES / "studies"), str(Path(__file__).parent)]
 
 settings.register_profile("gradlaw", deadline=None, derandomize=True)
 settings.load_profile("gradlaw")
-
-_TOUCHES = {"open", "os.remove", "os.rmdir", "os.mkdir", "os.rename", "os.link", "os.listdir", "os.scandir"}
-_touched: list[str] = []
-
-
-def _watch(event: str, arguments: tuple[object, ...]) -> None:
-    if event in _TOUCHES and arguments and isinstance(arguments[0], (str, bytes, os.PathLike)):
-        _touched.append(os.path.normpath(Path.cwd() / os.fsdecode(arguments[0])))
-
-
-sys.addaudithook(_watch)
-
-
-@dataclass(frozen=True)
-class Arena:
-    """A store, and a folder beside it that nothing done to the store may reach."""
-
-    store: Path
-    outside: Path
-
-    def touched(self) -> list[str]:
-        """What this process opened, listed, made or removed in the folder beside."""
-        return [path for path in _touched if path.startswith(str(self.outside))]
-
-    def content(self) -> dict[str, str]:
-        """Everything in the folder beside."""
-        return {
-            str(path): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-            for path in sorted(self.outside.rglob("*"))
-        }
-
-    def age(self, seconds: float = 10 * 86_400.0) -> None:
-        """Makes everything old enough to be swept."""
-        held = [*_touched]
-        for file in [*self.store.rglob("*"), *self.outside.rglob("*")]:
-            status = file.lstat()
-            os.utime(file, (status.st_atime, status.st_mtime - seconds), follow_symlinks=False)
-        _touched[:] = held
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +66,7 @@ def arena(tmp_path: Path, packs: Path) -> Iterator[Arena]:
         (found.outside / name).write_bytes(b"PAR1 worth keeping PAR1")
     shutil.copytree(packs, found.store)
     before = found.content()
-    _touched.clear()
+    found.forget()
     yield found
     touched = found.touched()
     assert touched == []

@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from arena import Arena
 from hostile import Mark, pickled
 
-from conftest import Arena
 from gradlaw import fetch
 from gradlaw.errors import ConfigurationError, DataError
 from gradlaw.provenance import utc_now

@@ -10,11 +10,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from arena import Arena
 from hostile import KEYS, NAMES, changed, listed, rewritten
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import Arena
 from gradlaw.errors import GradlawError, StoreError, UsageError
 from gradlaw.provenance import utc_now
 from gradlaw.store import paths

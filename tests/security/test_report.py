@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from arena import Arena
 
-from conftest import Arena
 from gradlaw.provenance import utc_now
 from gradlaw.store.plans import PlannedTrial, PlanRecord
 from gradlaw.store.store import Store

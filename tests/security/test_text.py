@@ -9,11 +9,11 @@ from types import ModuleType
 from unittest.mock import Mock
 
 import pytest
+from arena import Arena
 from canaries import ENVIRONMENT, files_below, found_in
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import Arena
 from gradlaw import cli
 from gradlaw.cli.app import say
 from gradlaw.errors import StoreError

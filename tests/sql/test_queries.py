@@ -145,7 +145,7 @@ def test_columns_in_codes_answer_as_text(clause: str, tmp_path: Path, limits: Li
 def test_a_declared_schema_is_what_is_read(files: list[Path], limits: Limits) -> None:
     schema = pa.schema({"step": pa.float64(), "absent": pa.string()})
     views = [
-        ViewSource(name="given", files=[file.as_uri() for file in files], schema=schema),
+        ViewSource(name="given", files=[str(file) for file in files], schema=schema),
         ViewSource(name="none", files=[], schema=schema),
     ]
     assert run_sql("SELECT sum(step) AS s, count(absent) AS n FROM given", views, limits).to_pylist() == [
