@@ -37,7 +37,6 @@ types: setup
 
 # Known vulnerabilities of what is pinned; asks the advisory service, so it needs the internet.
 audit: setup
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audit]'
 	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 clean:

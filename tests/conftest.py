@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -16,6 +17,7 @@ from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.engine.results import Progress, TrialResult
 from gradlaw.engine.run import run_pack
 from gradlaw.hyperparameter import Scalar
+from gradlaw.launch.auth import require_token
 from gradlaw.pack import ENGINE_HYPERPARAMETERS, Member, Pack, Training
 from gradlaw.probe import Columns, Snapshot, TableProbe
 from gradlaw.random import Streams
@@ -29,6 +31,15 @@ from gradlaw.trial import Trial
 # Machines are shared, so time decides nothing; and a run of the tests says the same twice.
 settings.register_profile("gradlaw", deadline=None, derandomize=True)
 settings.load_profile("gradlaw")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _ray_as_it_comes() -> None:
+    """Ray reads once whether it asks for a token: what one module made of that, the next does not see."""
+    if "ray._raylet" in sys.modules:
+        raylet = sys.modules["ray._raylet"]
+        raylet.AuthenticationTokenLoader.instance().reset_cache()
+        require_token()
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cluster import RayCluster
-from held import committed
+from held import STUDIES, committed
 
 from gradlaw import run
 
@@ -47,10 +47,10 @@ def full_cluster() -> Iterator[RayCluster]:
 
 
 def test_a_full_object_store_loses_no_trial(
-    full_cluster: RayCluster, tiny: Callable[[int], str], tmp_path: Path, assert_whole: Callable[..., None]
+    full_cluster: RayCluster, tmp_path: Path, assert_whole: Callable[..., None]
 ) -> None:
     store = tmp_path / "store"
-    summary = run(tiny(4), store=str(store), seeds=6, launcher="ray", address=full_cluster.address)
+    summary = run(STUDIES / "tiny", store=str(store), seeds=6, launcher="ray", address=full_cluster.address)
     assert summary.complete
     assert_whole(store, 6)
     assert len(committed(store)) == 12

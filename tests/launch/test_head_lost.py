@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from clients import Client
 from head import Head
-from held import committed
+from held import STUDIES, committed
 
 pytest.importorskip("aiohttp_cors", reason="a head that takes jobs needs ray[default]")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -18,10 +18,19 @@ SEEDS, STEPS = 6, 400
 
 
 def test_a_job_submitted_again_after_its_head_was_killed_loses_nothing(
-    tiny: Callable[[int], str], tmp_path: Path, assert_whole: Callable[..., None]
+    tmp_path: Path, assert_whole: Callable[..., None]
 ) -> None:
     store = tmp_path / "store"
-    words = ["submit", tiny(4), "--store", str(store), "--seeds", str(SEEDS), "--set", f"steps={STEPS}"]
+    words = [
+        "submit",
+        str(STUDIES / "tiny"),
+        "--store",
+        str(store),
+        "--seeds",
+        str(SEEDS),
+        "--set",
+        f"steps={STEPS}",
+    ]
     for lives in (0, 1):
         head = Head(num_cpus=1)
         try:

@@ -49,9 +49,8 @@ def require_token() -> str:
         UsageError: Neither on nor off is asked for; or the token's file is not there though it is named, or
             cannot be read or made; or the token is nothing but spaces.
     """
-    before = os.environ.get(MODE)
     os.environ[MODE] = asked = asked_mode()
-    if asked != before and "ray._raylet" in sys.modules:  # it read the environment when it was imported
+    if "ray._raylet" in sys.modules:  # it reads the environment once, when it is imported
         sys.modules["ray._raylet"].Config.initialize("")
     if asked == WITHOUT:
         return (
