@@ -4,4 +4,4 @@ import sys
 from pathlib import Path
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-sys.path += [str(FIXTURES), str(FIXTURES / "studies")]
+sys.path.append(str(FIXTURES / "studies"))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "fixtures"))
 sys.path.append(str(Path(__file__).parents[1] / "fixtures" / "studies"))
 
 

@@ -2,14 +2,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "fixtures"))
-
 from answers import CROWD, HOW, Answers, answers
 from drivers import Drivers
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from answers import CROWD, HOW, TRIALS, Answers, answers
+from disks import small_disk
 from drivers import Drivers
 from held import committed
 
@@ -38,14 +38,8 @@ def test_clocks_that_jump_by_days(clock: str, drivers: Drivers, begun: Path, exp
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 16 MiB of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("file systems cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_disk(tmp_path / "disk", "16m") as folder:
+        yield folder
 
 
 def fill(file: Path, leaving: int) -> None:

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "fixtures"))
-
 from drivers import Drivers
 from held import STUDIES, counting, numbers
 

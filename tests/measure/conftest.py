@@ -1,12 +1,9 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "fixtures"))
 
 import gradlaw
 from gradlaw.running.runner import RunSummary

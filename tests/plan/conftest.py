@@ -3,5 +3,4 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "fixtures"))
 sys.path.append(str(Path(__file__).parent))

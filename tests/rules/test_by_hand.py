@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rules_by_hand as by_hand
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,10 +24,6 @@ from gradlaw.rules.nadam import NAdam
 from gradlaw.rules.rmsprop import RMSprop
 from gradlaw.rules.sgd import SGD, HeavyBall
 from gradlaw.rules.sign import Lion, Signum
-
-sys.path.append(str(Path(__file__).parents[1] / "fixtures"))
-
-import rules_by_hand as by_hand
 
 STEPS = 25
 lrs = st.floats(1e-5, 0.05)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from smooth_loss import SmoothLoss, flat
 from torch import Tensor
 from torch.func import grad
 from torch.utils._pytree import tree_map
@@ -25,10 +24,6 @@ from gradlaw.rules.memoryless import FORMS, Memoryless
 from gradlaw.rules.memoryless.lion import LionForm
 from gradlaw.rules.memoryless.sums import advanced, no_past
 from gradlaw_studies.memory_identity import builder
-
-sys.path.append(str(Path(__file__).parents[1] / "fixtures"))
-
-from smooth_loss import SmoothLoss, flat
 
 Params = dict[str, Tensor]
 betas = st.one_of(st.just(0.0), st.floats(0.0, 0.9999))

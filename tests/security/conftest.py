@@ -15,7 +15,6 @@ from hypothesis import settings
 from gradlaw.store.compaction import compact
 from gradlaw.store.store import Store
 
-sys.path.append(str(Path(__file__).parents[1] / "fixtures"))
 sys.path.append(str(Path(__file__).parents[1] / "fixtures" / "studies"))
 sys.path.append(str(Path(__file__).parent))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -164,6 +165,42 @@ def test_of_a_damaged_generation_without_commits_the_trials_run_again(
     assert (held(path), len(Catalog(path).set_aside)) == ([], 1)
     assert driver.drive(path, 8, 4) == 8
     assert len(held(path)) == 8
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, Path.unlink])
+def test_of_a_damaged_part_a_good_copy_may_be_put_back_at_any_time(
+    damage: Callable[[Path], None], tmp_path: Path, driver: ModuleType
+) -> None:
+    """Whatever is merged after it; and it is given up once none of its files is there."""
+    path = tmp_path / "store"
+    driver.drive(path, 8, 4)
+    for _ in range(4):
+        compact(Store.open(path), keep_s=0.0)
+    [file] = path.glob("_generations/1/*-metrics.parquet")
+    good = file.read_bytes()
+    damage(file)
+    for number in range(8, 24, 4):
+        driver.write_pack(Store.open(path), f"later{number}", list(range(number, number + 4)))
+        compact(Store.open(path), keep_s=0.0)
+    assert held(path) == [driver.trial_id(number) for number in range(8, 24)]
+    assert [item.path for item in Catalog(path).set_aside] == [str(file)]
+
+    copy = tmp_path / "given up"
+    shutil.copytree(path, copy)
+    for lost in copy.glob("_generations/1/*"):
+        lost.unlink()
+    compact(Store.open(copy), keep_s=0.0)
+    assert Catalog(copy).set_aside == ()
+    assert not (copy / "_generations" / "1.json").exists()
+
+    file.write_bytes(good)
+    assert len(held(path)) == 24
+    compact(Store.open(path), keep_s=0.0)
+    driver.write_pack(Store.open(path), "last", [24])
+    for _ in range(2):
+        compact(Store.open(path), keep_s=0.0)
+    assert len(held(path)) == 25
+    assert Catalog(path).set_aside == ()
 
 
 def test_a_damaged_manifest_is_named(tmp_path: Path, driver: ModuleType) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,6 +11,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from disks import small_disk
 
 from gradlaw.errors import StoreError
 from gradlaw.store.compaction import compact
@@ -19,15 +19,9 @@ from gradlaw.store.store import Store
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("file systems cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", "1m") as folder:
+        yield folder
 
 
 def committed(keys: Iterable[str]) -> set[str]:
@@ -45,8 +39,8 @@ def overfill(store: Store, driver: ModuleType) -> None:
         writer.commit([driver.row(99)])
 
 
-def test_a_full_disk_is_told_and_costs_only_the_pack(small_disk: Path, driver: ModuleType) -> None:
-    path = small_disk / "store"
+def test_a_full_disk_is_told_and_costs_only_the_pack(disk: Path, driver: ModuleType) -> None:
+    path = disk / "store"
     driver.drive(path, 8, 4)
     store = Store.open(path)
     before = store.files.scan()
@@ -60,15 +54,13 @@ def test_a_full_disk_is_told_and_costs_only_the_pack(small_disk: Path, driver: M
     assert (len(store.index()), store.resolve().set_aside) == (12, ())
 
 
-def test_a_disk_that_fills_between_files_shows_nothing_of_the_pack(
-    small_disk: Path, driver: ModuleType
-) -> None:
-    path = small_disk / "store"
+def test_a_disk_that_fills_between_files_shows_nothing_of_the_pack(disk: Path, driver: ModuleType) -> None:
+    path = disk / "store"
     driver.drive(path, 4, 4)
     store = Store.open(path)
     writer = store.writer("toy", "q")
     driver.fill(writer, [10, 11], flush=False)
-    filler = small_disk / "filler"
+    filler = disk / "filler"
     with pytest.raises(OSError, match="No space left"):
         filler.write_bytes(b"x" * (1 << 20))
     with pytest.raises(StoreError, match="the disk is full"):
@@ -83,10 +75,10 @@ def test_a_disk_that_fills_between_files_shows_nothing_of_the_pack(
     assert len(store.index()) == 6
 
 
-def test_a_read_only_store_is_read_and_refuses_writers(small_disk: Path, driver: ModuleType) -> None:
-    path = small_disk / "store"
+def test_a_read_only_store_is_read_and_refuses_writers(disk: Path, driver: ModuleType) -> None:
+    path = disk / "store"
     driver.drive(path, 4, 4)
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     store = Store.create(path)
     assert len(store.index()) == 4
     with pytest.raises(StoreError, match="the file system is read-only: choose another store"):
@@ -96,7 +88,7 @@ def test_a_read_only_store_is_read_and_refuses_writers(small_disk: Path, driver:
     with pytest.raises(StoreError, match="read-only"):
         compact(store)
     with pytest.raises(StoreError, match=r"cannot create a store at .*: Read-only file system"):
-        Store.create(small_disk / "other")
+        Store.create(disk / "other")
 
 
 LIMITED = """

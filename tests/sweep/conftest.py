@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "fixtures"))
 
 
 @pytest.fixture

@@ -27,6 +27,13 @@ StoreOption = Annotated[
     ),
 ]
 
+StudyArgument = Annotated[
+    str, typer.Argument(help="Name of a study, or the path of its folder, or of a sweep's file.yaml.")
+]
+PresetOption = Annotated[str | None, typer.Option(help="Which of its presets; demo, if none.")]
+SeedsOption = Annotated[int | None, typer.Option(help="Number of seeds instead of the preset's.")]
+ExploreOption = Annotated[bool, typer.Option(help="Seeds of a range apart; decides nothing.")]
+
 
 def say(line: str) -> None:
     """Text to stderr, as it is but for secrets and what a terminal obeys."""

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gradlaw.cli.app import DEFAULT_STORE, StoreOption, app, notes, say
+from gradlaw.cli.app import (
+    DEFAULT_STORE,
+    ExploreOption,
+    PresetOption,
+    SeedsOption,
+    StoreOption,
+    StudyArgument,
+    app,
+    notes,
+    say,
+)
 from gradlaw.settings import parse_settings
 
 if TYPE_CHECKING:
@@ -38,12 +48,10 @@ def studies() -> None:
 
 @app.command()
 def run(
-    study: Annotated[
-        str, typer.Argument(help="Name of a study, or the path of its folder, or of a sweep's file.yaml.")
-    ],
-    preset: Annotated[str | None, typer.Option(help="Which of its presets; demo, if none.")] = None,
+    study: StudyArgument,
+    preset: PresetOption = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="k=v,... ; k=\\[v,w] is an axis.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Number of seeds instead of the preset's.")] = None,
+    seeds: SeedsOption = None,
     store: StoreOption = DEFAULT_STORE,
     launcher: Annotated[
         str | None, typer.Option(help="inline or ray; ray, but inline for a shard, if none.")
@@ -61,7 +69,7 @@ def run(
     compile_: Annotated[
         Literal["auto", "always", "never"], typer.Option("--compile", help="Whether steps are compiled.")
     ] = "auto",
-    explore: Annotated[bool, typer.Option(help="Seeds of a range apart; decides nothing.")] = False,
+    explore: ExploreOption = False,
     retry_failed: Annotated[bool, typer.Option(help="Try again what failed for good.")] = False,
     shard: Annotated[str | None, typer.Option(help="i/n: the i-th of n shares of the plan alone.")] = None,
     time_limit_s: Annotated[float | None, typer.Option(help="Seconds a pack may take.")] = None,
@@ -151,14 +159,12 @@ def _ends_soon_at_sigterm(stop: Stop) -> Iterator[None]:
 
 @app.command()
 def measure(
-    study: Annotated[
-        str, typer.Argument(help="Name of a study, or the path of its folder, or of a sweep's file.yaml.")
-    ],
-    preset: Annotated[str | None, typer.Option(help="Which of its presets; demo, if none.")] = None,
+    study: StudyArgument,
+    preset: PresetOption = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="k=v,... ; probe.setting=v.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Number of seeds instead of the preset's.")] = None,
+    seeds: SeedsOption = None,
     store: StoreOption = DEFAULT_STORE,
-    explore: Annotated[bool, typer.Option(help="Seeds of a range apart; decides nothing.")] = False,
+    explore: ExploreOption = False,
 ) -> None:
     """Run the table probes that a plan's trials lack on the weights kept of them; train nothing."""
     from gradlaw.running.remeasure import measure as measure_study
@@ -190,13 +196,13 @@ def fetch(
 
 @search_app.command("export")
 def search_export(
-    study: Annotated[str, typer.Argument(help="Name of a study, or the path of its folder.")],
+    study: StudyArgument,
     out: Annotated[Path, typer.Option(help="The journal's file; what it held is replaced.")],
-    preset: Annotated[str | None, typer.Option(help="Which of its presets; demo, if none.")] = None,
+    preset: PresetOption = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="As it was run with.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="As it was run with.")] = None,
+    seeds: SeedsOption = None,
     store: StoreOption = DEFAULT_STORE,
-    explore: Annotated[bool, typer.Option(help="As it was run with.")] = False,
+    explore: ExploreOption = False,
 ) -> None:
     """Write a plan's searches, as far as they are, as an Optuna journal: optuna-dashboard shows it."""
     from gradlaw.adaptive.export import export_journal

@@ -207,5 +207,5 @@ def rounded_up(memory_bytes: float) -> int:
 
 
 def _in_words(nodes: Sequence[Bundle]) -> str:
-    counted = Counter(map(str, nodes))
+    counted = Counter(map(str, sorted(nodes)))  # smallest first: Ray lists them in any order
     return "; ".join(f"{number} of {what}" for what, number in counted.items()) or "none"

@@ -2,7 +2,8 @@
 
 A generation is a manifest, written last and exclusively; it names the commits that each of its parts
 stands for, so that no row is seen twice. What it replaces stays until two generations later, and an hour
-at least, for readers that began before. A part that needs no new rows is carried over by name. Tables with a
+at least, for readers that began before. A part that cannot be read is replaced by nothing: its other files
+stay until they are removed by hand. A part that needs no new rows is carried over by name. Tables with a
 column of bytes, weights above all, may be larger than memory: they are copied group by group, as they come.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
@@ -71,6 +72,8 @@ class Compaction:
                 "no merged file is deleted while a manifest cannot be read: restore it from a copy of the "
                 "store, or move it out of the store if there is none"
             )
+        if any(item.path.endswith(".parquet") for item in self.set_aside):
+            lines.append("what is set aside stays: put a good copy in its place, or remove it")
         return "\n".join(lines)
 
 
@@ -93,7 +96,7 @@ def compact(store: Store, *, keep_s: float = KEEP_S, part_bytes: int = PART_BYTE
     if fresh or _waiting(files, resolved, keep_s):
         parts = _Merge(files, resolved.generation + 1, part_bytes).run(resolved.units, named)
         if _publish(files, resolved.generation + 1, parts):
-            packs = {PackKey(*pack) for part in parts for pack in part["packs"]}
+            packs = _packs_of(parts)
             generation, merged = resolved.generation + 1, sum(unit.packs <= packs for unit in fresh)
     deleted = _clean(files, keep_s) + sweep_live(files)
     return Compaction(generation=generation, merged=merged, deleted=deleted, set_aside=tuple(named))
@@ -144,6 +147,10 @@ def _files_of(parts: Iterable[Part]) -> Iterator[str]:
     for part in parts:
         for file in part["files"]:
             yield file["key"]
+
+
+def _packs_of(parts: Iterable[Part]) -> set[PackKey]:
+    return {PackKey(*pack) for part in parts for pack in part["packs"]}
 
 
 class _Merge:
@@ -317,9 +324,11 @@ def _clean(files: Files, keep_s: float) -> int:
     for number, manifest in sorted(manifests.items()):
         if number <= newest - 2 and ages[number] >= keep_s:
             doomed += _inputs(files, manifest, manifests[newest])
+    alone = _holding_alone(manifests, entries)
     for number in sorted(manifests):
-        if number <= newest - 2 and ages.get(number + 1, 0.0) >= keep_s:
+        if number <= newest - 2 and ages.get(number + 1, 0.0) >= keep_s and number not in alone:
             later = {key for n in manifests if n > number for key in _files_of(manifests[n]["parts"])}
+            later |= {key for n in alone for key in _files_of(manifests[n]["parts"])}
             doomed += [key for key in _files_of(manifests[number]["parts"]) if key not in later]
             doomed.append(paths.manifest(number))
     listed = {key for manifest in manifests.values() for key in _files_of(manifest["parts"])}
@@ -343,10 +352,25 @@ def _manifests(files: Files, numbers: Iterable[int]) -> dict[int, dict[str, Any]
     return found
 
 
+def _holding_alone(manifests: Mapping[int, Mapping[str, Any]], there: Container[str]) -> set[int]:
+    """Generations with commits that no newer one has: a part that cannot be read, and was left out.
+
+    Its intact files stay, for a good copy of the damaged one to be put back, as long as any of them is there.
+    """
+    found, newer = set[int](), set[PackKey]()
+    for number, manifest in sorted(manifests.items(), reverse=True):
+        listed = [({PackKey(*pack) for pack in part["packs"]}, part) for part in manifest["parts"]]
+        if any(
+            not packs <= newer and any(key in there for key in _files_of([part])) for packs, part in listed
+        ):
+            found.add(number)
+        newer = newer.union(*(packs for packs, _ in listed))
+    return found
+
+
 def _inputs(files: Files, manifest: Mapping[str, Any], newest: Mapping[str, Any]) -> list[str]:
     """Files of commits that a generation merged and the newest still stands for, commits last."""
-    held = {PackKey(*pack) for part in newest["parts"] for pack in part["packs"]}
-    merged = {PackKey(*pack) for part in manifest["parts"] for pack in part["packs"]} & held
+    merged = _packs_of(manifest["parts"]) & _packs_of(newest["parts"])
     keys = [key for folder in files.folders() if not folder.startswith("_") for key in files.scan(folder)]
     names = [(key, paths.parse_data(key)) for key in keys]
     mine = [key for key, name in names if name is not None and name.pack in merged]

@@ -1,14 +1,9 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[2] / "fixtures"))
-
 from bucket_server import Proxy, proxy, serving
 from gcs_server import gcs_server
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +18,6 @@ from gradlaw_analysis.stats.power import check_decidable
 from gradlaw_studies.lion_adamw.claims_memory import MEMORY_CLAIMS
 from gradlaw_studies.lion_adamw.settings import BETAS, SETTINGS, SOURCE
 from gradlaw_studies.lion_adamw.study import STUDY, TASKS, source, twins, whole
-
-sys.path.append(str(Path(__file__).parents[2] / "fixtures"))
 
 
 def finish(pack):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from smooth_loss import SmoothLoss, flat
 from torch import Tensor
 from torch.func import hessian, jacrev
 
@@ -20,10 +19,6 @@ from gradlaw_studies.memory_identity.builder import (
     of_rule,
     velocity,
 )
-
-sys.path.append(str(Path(__file__).parents[2] / "fixtures"))
-
-from smooth_loss import SmoothLoss, flat
 
 Params = dict[str, Tensor]
 LOSS = SmoothLoss(4)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from compositions import W3, composed, disguised, factored_by_hand, phase
 
 from gradlaw_studies.modular_addition.algebra import constructions
 from gradlaw_studies.modular_addition.algebra.blocks import z_nu, z_syn, z_syn_ab, z_xi
@@ -23,10 +21,6 @@ from gradlaw_studies.modular_addition.measurement.kinds import (
     limit,
 )
 from gradlaw_studies.modular_addition.measurement.orders import FrequencyRows, measure_networks
-
-sys.path.append(str(Path(__file__).parents[2] / "fixtures"))
-
-from compositions import W3, composed, disguised, factored_by_hand, phase
 
 
 def named(nodes, *, published=False):
