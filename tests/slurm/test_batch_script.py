@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -21,7 +22,8 @@ from gradlaw.cli import app
 from gradlaw.errors import ConfigurationError, UsageError
 
 TINY = str(STUDIES / "tiny")
-FAKE_PYTHON = """#!/bin/bash
+FAKE_PYTHON = """
+[ "$2" = -c ] && exit 0
 echo "python $*"
 trap 'exit {at_signal}' TERM
 for _ in $(seq {rounds}); do sleep 0.1; done
@@ -190,6 +192,60 @@ def test_what_cannot_be_meant_together_is_refused(
     assert named in str(result.exception)
 
 
+def _stub_python(tmp_path: Path, text: str) -> Path:
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir(exist_ok=True)
+    python.write_text(f"#!/bin/bash\n{text}\n")
+    python.chmod(0o755)
+    return python
+
+
+def _job_after(setup: str, store: Path, tmp_path: Path, slurm: Slurm) -> Job:
+    """A job whose setup names the stub ``python`` as it names any other, by PATH."""
+    script = tmp_path / "job.sbatch"
+    asked = ["--no-ray", "--array", "3", "--setup", setup, "--out", str(script)]
+    assert _submit(store, *asked).exit_code == 0
+    shares = {"SLURM_ARRAY_JOB_ID": "99", "SLURM_ARRAY_TASK_ID": "2"}
+    return slurm.start(script, log=tmp_path / "log", **shares)
+
+
+@pytest.mark.parametrize(
+    "setup",
+    [
+        "module load nothing; {python}",
+        "{python}; source gone/bin/activate",
+        "{python}; module load x && true",
+    ],
+)
+def test_a_setup_that_fails_ends_the_job(setup: str, store: Path, tmp_path: Path, slurm: Slurm) -> None:
+    _stub_python(tmp_path, "echo it ran")
+    job = _job_after(setup.format(python=f"PATH={tmp_path}/bin:$PATH"), store, tmp_path, slurm)
+    assert job.wait(30) == 1
+    assert "it ran" not in job.log
+    (line,) = [line for line in job.log.splitlines() if "--setup" in line]
+    assert re.fullmatch(r"job 101: --setup fails with exit code (1|127): nothing was run .*", line)
+    assert slurm.sent == []
+
+
+def test_a_setup_may_leave_names_unset_and_bear_failures(store: Path, tmp_path: Path, slurm: Slurm) -> None:
+    _stub_python(tmp_path, 'echo "it ran $MADE"')
+    activate = tmp_path / "activate"
+    activate.write_text('false\nexport MADE="here$NEVER_SET"\n')
+    setup = f'PATH="{tmp_path}/bin:$PATH"; if [ "$NEVER_SET" ]; then false; fi; false || true; . {activate}'
+    job = _job_after(setup, store, tmp_path, slurm)
+    assert job.wait(30) == 0, job.log
+    assert "it ran here" in job.log
+
+
+def test_a_python_without_gradlaw_is_told_in_a_line(store: Path, tmp_path: Path, slurm: Slurm) -> None:
+    python = _stub_python(tmp_path, f'exec {shlex.quote(sys.executable)} -I -S "${{@:2}}"')
+    job = _job_after(f"PATH={tmp_path}/bin:$PATH", store, tmp_path, slurm)
+    assert job.wait(30) == 1
+    (line,) = job.log.splitlines()
+    assert line.startswith(f"job 101: no gradlaw in {python}: nothing was run")
+    assert slurm.sent == []
+
+
 @pytest.fixture
 def jobs() -> Iterator[list[Job]]:
     started: list[Job] = []
@@ -200,12 +256,10 @@ def jobs() -> Iterator[list[Job]]:
 
 def _fake(store: Path, tmp_path: Path, slurm: Slurm, *words: str, round_: int = 0, **ends: int) -> Job:
     """A share's job whose python waits and ends as it is told to."""
-    folder = tmp_path / "bin"
-    folder.mkdir(exist_ok=True)
-    (folder / "python").write_text(FAKE_PYTHON.format(**({"code": 0, "at_signal": 143, "rounds": 1} | ends)))
-    (folder / "python").chmod(0o755)
+    text = FAKE_PYTHON.format(**({"code": 0, "at_signal": 143, "rounds": 1} | ends))
+    python = _stub_python(tmp_path, text)
     script = tmp_path / "job.sbatch"
-    setup = f'export PATH={shlex.quote(str(folder))}:"$PATH"'
+    setup = f'export PATH={shlex.quote(str(python.parent))}:"$PATH"'
     asked = ["--no-ray", "--array", "3", "--setup", setup, "--resubmissions", "2", "--out", str(script)]
     result = _submit(store, *words, *asked)
     assert result.exit_code == 0, result.output
