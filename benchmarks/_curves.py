@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gradlaw import provenance
 from gradlaw.engine.results import Execution, TrialResult
 from gradlaw.engine.run import run_pack
-from gradlaw.launch.worker import trial_rows
+from gradlaw.launch.committing import trial_rows
 from gradlaw.pack import Pack
 from gradlaw.planning.plan import make_plan
 from gradlaw.probe import Columns

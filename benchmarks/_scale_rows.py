@@ -21,7 +21,7 @@ from scale_study.study import LOG_EVERY, ROWS_A_TRIAL, STEPS
 from gradlaw import provenance
 from gradlaw.engine.results import Execution, TrialResult
 from gradlaw.launch.base import Order, Report
-from gradlaw.launch.worker import open_writer, trial_rows
+from gradlaw.launch.committing import open_writer, trial_rows
 from gradlaw.pack import Pack
 from gradlaw.store.attempts import committed_since
 from gradlaw.store.leases import Leases

@@ -31,7 +31,7 @@ import gradlaw
 from gradlaw import provenance
 from gradlaw.engine.results import TrialResult
 from gradlaw.launch.base import Launcher, OnReport, Order, Report
-from gradlaw.launch.worker import trial_rows
+from gradlaw.launch.committing import trial_rows
 from gradlaw.pack import Pack
 from gradlaw.planning.plan import Plan, make_plan
 from gradlaw.rules.sgd import SGD

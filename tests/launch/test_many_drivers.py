@@ -17,7 +17,8 @@ from held import STUDIES, committed, numbers, states
 import gradlaw
 from gradlaw.fingerprint import digest
 from gradlaw.launch.base import Order, Report
-from gradlaw.launch.worker import commit_unrun, work
+from gradlaw.launch.committing import commit_unrun
+from gradlaw.launch.worker import work
 from gradlaw.pack import Pack
 from gradlaw.planning.planned import plan_study
 from gradlaw.running.pending import missing_packs

@@ -22,7 +22,8 @@ import gradlaw
 from gradlaw.engine import wave
 from gradlaw.errors import ConfigurationError, StoreError
 from gradlaw.launch.base import Launcher, OnReport, Order, Report
-from gradlaw.launch.worker import commit_unrun, work
+from gradlaw.launch.committing import commit_unrun
+from gradlaw.launch.worker import work
 from gradlaw.planning.planned import plan_study
 from gradlaw.running import runner
 from gradlaw.store import paths

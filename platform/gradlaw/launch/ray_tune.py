@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 from gradlaw.engine.footprint import footprints
 from gradlaw.launch.auth import require_token
 from gradlaw.launch.base import Launcher, OnReport, Order, Report
+from gradlaw.launch.committing import commit_timed_out
 from gradlaw.launch.room import bounded, confined
-from gradlaw.launch.worker import commit_timed_out, work
+from gradlaw.launch.worker import work
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # an interrupt ends the run at once

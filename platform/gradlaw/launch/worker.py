@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import replace
-from datetime import datetime
 
 import torch
 
@@ -16,21 +15,20 @@ from gradlaw.engine.rows import metrics_table
 from gradlaw.engine.run import run_pack
 from gradlaw.engine.utilization import Utilization
 from gradlaw.launch.base import Order, Report
-from gradlaw.pack import Pack, Training, probe_digests, program_source, program_tables
+from gradlaw.launch.committing import commit_unrun, ids_of, open_writer, trial_rows
+from gradlaw.pack import Training, program_tables
 from gradlaw.store import stops
-from gradlaw.store.attempts import Sight, committed_since
+from gradlaw.store.attempts import committed_since
 from gradlaw.store.checkpoints import (
     CheckpointGoneError,
     PackCheckpoints,
     PackStoppedError,
     clear_checkpoints,
 )
-from gradlaw.store.leases import Leases, Tenant
+from gradlaw.store.leases import Leases
 from gradlaw.store.store import Store
-from gradlaw.store.trials import TrialRow
 from gradlaw.store.writer import PackWriter
-from gradlaw.text import redact
-from gradlaw.trial import MAX_ATTEMPTS, RETRIABLE, State
+from gradlaw.trial import State
 
 
 def work(order: Order) -> Iterator[Report]:
@@ -109,83 +107,10 @@ def _attempt(
             if is_out_of_memory(error):
                 raise
             failure = f"{type(error).__name__}: {error}"
-            commit_unrun(store, pack, dict.fromkeys(_ids(pack), failure), State.ERROR, order.attempts)
+            commit_unrun(store, pack, dict.fromkeys(ids_of(pack), failure), State.ERROR, order.attempts)
             raise
         writer.commit(trial_rows(pack, results, attempts=order.attempts, started_at=started_at))
     return results
-
-
-def open_writer(store: Store, pack: Pack, first_attempt: int = 0) -> PackWriter:
-    """The writer of the next attempt at a pack, whose number is at least the first."""
-    tables = program_tables(pack.program) if pack.program else ()
-    hyperparameters = pack.members[0].hyperparameters
-    return store.writer(
-        pack.study,
-        pack.pack_id,
-        hyperparameters=hyperparameters,
-        tables=tables,
-        first_attempt=first_attempt,
-    )
-
-
-def commit_unrun(
-    store: Store,
-    pack: Pack,
-    reasons: Mapping[str, str],
-    state: State,
-    attempts: Mapping[str, int],
-) -> None:
-    """Commits members that have nothing to show, each with its reason, by trial id."""
-    pack = replace(pack, members=tuple(item for item in pack.members if item.trial.trial_id in reasons))
-    results = [
-        TrialResult(
-            trial_id=trial_id,
-            state=state,
-            reason=_one_line(reasons[trial_id]),
-            steps_done=0,
-            wall_s=0.0,
-        )
-        for trial_id in _ids(pack)
-    ]
-    with open_writer(store, pack) as writer:
-        rows = trial_rows(pack, results, attempts=attempts, started_at=provenance.utc_now())
-        writer.commit(rows)
-
-
-def commit_skipped(
-    store: Store, pack: Pack, reasons: Mapping[str, str], tenant: Tenant, sight: Sight
-) -> bool:
-    """Commits members as skipped, unless another does; returns False while another is at it.
-
-    Args:
-        store: The store.
-        pack: With these members.
-        reasons: By trial id.
-        tenant: For whom the lease is taken.
-        sight: What was seen of the pack.
-    """
-    hold = Leases(store.files, tenant.driver).acquire(pack.pack_id, tenant)
-    if hold is None:
-        return False
-    with hold:
-        if not committed_since(store.files, pack.study, pack.pack_id, sight.of(pack.pack_id)):
-            commit_unrun(store, pack, reasons, State.SKIPPED, {})
-    return True
-
-
-def commit_timed_out(order: Order, reason: str) -> None:
-    """Commits all members of an order as timed out: for a worker that hangs, before it is ended."""
-    reasons = dict.fromkeys(_ids(order.pack), reason)
-    commit_unrun(Store.open(order.store), order.pack, reasons, State.TIMED_OUT, order.attempts)
-
-
-def _ids(pack: Pack) -> list[str]:
-    return [member.trial.trial_id for member in pack.members]
-
-
-def _one_line(text: str) -> str:
-    """A message as one line: of several faults all are told."""
-    return " ".join(redact(text).split())[:1000]  # cut last: half a secret would not be known as one
 
 
 def _train(
@@ -225,45 +150,3 @@ def _train(
                 if not isinstance(program, Training):  # it keeps no checkpoints
                     raise PackStoppedError
                 checkpoints.stop()
-
-
-def trial_rows(
-    pack: Pack, results: Sequence[TrialResult], *, attempts: Mapping[str, int], started_at: datetime
-) -> list[TrialRow]:
-    """Rows of ``trials`` for the results, which are in the members' order.
-
-    A retriable state becomes ``failed`` when the trial has had its attempts.
-    """
-    probes, source = tuple(sorted(probe_digests(pack.program))), program_source(pack.program)
-    rows = []
-    for member, result in zip(pack.members, results, strict=True):
-        trial, execution = member.trial, result.execution
-        spent = attempts.get(result.trial_id, 0) + 1 >= MAX_ATTEMPTS
-        gives_up = result.state in RETRIABLE and spent
-        row = TrialRow(
-            trial_id=trial.trial_id,
-            seed=trial.seed,
-            state=State.FAILED if gives_up else result.state,
-            reason=f"{result.state}: {result.reason}" if gives_up else result.reason,
-            task=trial.task,
-            rule=trial.rule,
-            schedule=trial.schedule,
-            dtype=trial.dtype,
-            steps=trial.steps,
-            data_digest=trial.data_digest,
-            hyperparameters=member.hyperparameters,
-            steps_done=result.steps_done,
-            wall_s=result.wall_s,
-            device=execution.device if execution else "",
-            mode=execution.mode if execution else "",
-            pack_width=execution.width if execution else 0,
-            threads=execution.threads if execution else 0,
-            host=provenance.host(),
-            versions=provenance.versions(),
-            git_commit=provenance.git_commit(),
-            source_digest=source,
-            probes=probes,
-            started_at=started_at,
-        )
-        rows.append(row)
-    return rows

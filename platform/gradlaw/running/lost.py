@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from gradlaw.launch.base import Order, Report
-from gradlaw.launch.worker import commit_unrun
+from gradlaw.launch.committing import commit_unrun
 from gradlaw.running.pending import Index
 from gradlaw.running.starved import Starved
 from gradlaw.running.telling import Teller

@@ -25,7 +25,7 @@ from gradlaw.engine.members import DTYPES
 from gradlaw.engine.rows import declared, metrics_table, with_trial
 from gradlaw.errors import StoreError
 from gradlaw.fingerprint import digest
-from gradlaw.launch.worker import open_writer
+from gradlaw.launch.committing import open_writer
 from gradlaw.pack import Pack, Training, probe_digests
 from gradlaw.planning.plan import Plan
 from gradlaw.planning.planned import plan_study

@@ -24,7 +24,7 @@ from gradlaw.errors import all_faults
 from gradlaw.fingerprint import digest
 from gradlaw.launch import make_launcher
 from gradlaw.launch.base import Launcher, Report
-from gradlaw.launch.worker import commit_skipped
+from gradlaw.launch.committing import commit_skipped
 from gradlaw.pack import Pack, probe_digests
 from gradlaw.planning.planned import Planned, plan_study
 from gradlaw.running.lost import commit_lost
