@@ -177,9 +177,9 @@ def test_what_is_no_time_limit_or_too_short_is_refused(time: str, tmp_path: Path
         (["--out", "x", "--array", "3"], "--array alone"),
         (["--out", "x", "--address", "http://h:8265"], "--address: got with --slurm"),
         (["--out", "x", "--no-ray", "--array", "2", "--nodes", "2"], "--nodes: got 2 with --no-ray"),
-        (["--out", "x", "--no-ray", "--array", "2", "--shard", "1/2"], "--shard: got with --no-ray"),
+        (["--out", "x", "--no-ray", "--array", "2", "--shard", "1/2"], "--shard: got '1/2' with submit"),
         (["--out", "x", "--no-ray", "--array", "2", "--launcher=ray"], "--launcher: got with --no-ray"),
-        (["--out", "x", "--shard", "1/2"], "--shard: got with --slurm"),
+        (["--out", "x", "--shard", "1/2"], "shares are --slurm --no-ray --array N"),
         (["--out", "x", "--no-ray", "--array", "0"], "--array: got 0, allowed >= 1"),
     ],
 )

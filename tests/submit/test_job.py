@@ -32,6 +32,7 @@ VALUES = {
     "preset": None,
     "seeds": 2,
     "explore": False,
+    "shard": None,
     "device": "auto",
     "cpus": 1,
     "gpus": None,
@@ -103,6 +104,7 @@ def test_a_sweep_goes_along_and_a_study_by_name_does_not(tmp_path: Path) -> None
 
 def test_the_same_plan_is_the_same_job_and_another_is_not() -> None:
     assert job().identity == job().identity
+    assert job(store="s3://bucket/prefix/").identity == job().identity, "one store, spelt in two ways"
     for other in (job(seeds=3), job(store="s3://bucket/other"), job(set_=["steps=10"])):
         assert other.identity != job().identity
 
@@ -120,11 +122,12 @@ def test_all_that_cannot_be_meant_on_a_cluster_is_said_at_once() -> None:
         assert job(store=store).store == store
 
 
-def test_a_share_of_a_plan_is_not_for_a_cluster() -> None:
+@pytest.mark.parametrize("way", [["--address", "http://127.0.0.1:9"], ["--kuberay", "--image", "i"]])
+def test_a_share_of_a_plan_is_refused_before_the_cluster_is_asked(way: list[str]) -> None:
     for words in (["--shard", "1/2"], ["--shard=1/2"]):
-        with pytest.raises(UsageError, match="divides the plan itself"):
-            job(TINY, *words).refuse_share()
-    job().refuse_share()
+        result = CliRunner().invoke(app, ["submit", TINY, "--store", "s3://b/p", *words, *way])
+        assert isinstance(result.exception, ConfigurationError), "not that nobody answers there"
+        assert "--shard: got '1/2' with submit" in str(result.exception)
 
 
 def test_what_run_would_refuse_is_refused_before_anything_is_sent() -> None:

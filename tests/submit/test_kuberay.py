@@ -123,13 +123,28 @@ def test_any_words_survive_yaml_and_the_shell_of_the_head(words: list[str]) -> N
     assert tuple(shown.decode().split("\0")[:-1]) == told.words[3:]
 
 
-@given(study=st.text(min_size=1, max_size=80), plan=st.text(max_size=80))
-def test_names_are_those_kubernetes_takes(study: str, plan: str) -> None:
-    name = object_name(replace(JOB, study_name=study, plan_id=plan + "_0123456789"))
+@given(study=st.text(min_size=1, max_size=80), plan=st.text(max_size=80), store=st.text(max_size=80))
+def test_names_are_those_kubernetes_takes(study: str, plan: str, store: str) -> None:
+    name = object_name(replace(JOB, study_name=study, plan_id=plan + "_0123456789", store=store))
 
     assert DNS_LABEL.fullmatch(name), name
     assert len(name) <= 47
-    assert name.endswith("0123456789"), "which plan it is stays in the name"
+    assert re.search("-0123456789-[0-9a-f]{6}$", name), "which plan it is stays in the name"
+
+
+def test_a_name_is_of_one_plan_on_one_store(tmp_path: Path) -> None:
+    out = tmp_path / "rayjob.yaml"
+    names = []
+    for store in ("s3://bucket/a", "s3://bucket/a/", "s3://bucket/b"):
+        words = ["--store", store, "--kuberay", "--image", "registry/gradlaw:1", "--out", str(out)]
+        assert CliRunner().invoke(app, ["submit", str(STUDIES / "tiny"), *words]).exit_code == 0
+        names += [document["metadata"]["name"] for document in yaml.safe_load_all(out.read_text())]
+
+    first, again, other = names[:2], names[2:4], names[4:]
+    assert len(set(first)) == 1, "the job and what goes along"
+    assert first == again
+    assert first != other
+    assert re.fullmatch(r"gradlaw-tiny-demo-[0-9a-f]{10}-[0-9a-f]{6}", first[0])
 
 
 def test_all_faults_at_once() -> None:

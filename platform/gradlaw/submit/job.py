@@ -31,7 +31,7 @@ class Job:
         study: As it is named there: a study's name, or "./" and the name of what is shipped.
         shipped: The study's folder or the sweep's file here; None: it comes with a distribution.
         options: Words after the study.
-        store: Where the results go.
+        store: Where the results go, spelt in one way.
         study_name: The study's own name.
         plan_id: Of what is to be run.
     """
@@ -67,16 +67,6 @@ class Job:
     def is_remote(self) -> bool:
         """Whether the store is a bucket, not a folder."""
         return REMOTE.fullmatch(self.store) is not None
-
-    def refuse_share(self) -> None:
-        """Raises if a share of the plan is asked for where a cluster divides the whole of it.
-
-        Raises:
-            UsageError: ``--shard`` is among the options.
-        """
-        if self.names("--shard"):
-            msg = "--shard: got with a cluster, which divides the plan itself; allowed with gradlaw run"
-            raise UsageError(msg)
 
     @property
     def identity(self) -> dict[str, str]:
@@ -134,6 +124,7 @@ def make_job(study: str, options: Sequence[str], values: Mapping[str, Any]) -> J
     Raises:
         UsageError: What ``gradlaw run`` would refuse to plan, or what cannot be meant on a cluster.
     """
+    store = values["store"]
     with all_faults([*_faults(values), *_options(values).faults()]):
         planned = plan_study(
             study,
@@ -148,7 +139,7 @@ def make_job(study: str, options: Sequence[str], values: Mapping[str, Any]) -> J
         study=f"./{shipped.name}" if shipped else study,
         shipped=shipped,
         options=tuple(options),
-        store=values["store"],
+        store=str(Address.of(store) if REMOTE.fullmatch(store) else Path(store)),
         study_name=planned.folder.name,
         plan_id=planned.plan.plan_id,
     )
@@ -186,6 +177,11 @@ def _faults(values: Mapping[str, Any]) -> list[str]:
         )
     if values["launcher"] not in (None, "ray"):
         faults.append(f"--launcher: got {values['launcher']!r}, allowed on a cluster: ray")
+    if values["shard"] is not None:
+        faults.append(
+            f"--shard: got {values['shard']!r} with submit, where the cluster divides the plan; allowed with "
+            "gradlaw run; on Slurm shares are --slurm --no-ray --array N"
+        )
     if values["dry_run"]:
         faults.append("--dry-run: got with submit, which sends a job; allowed with `gradlaw run`, here")
     return faults

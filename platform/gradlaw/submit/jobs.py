@@ -86,10 +86,9 @@ class Jobs:
         """Sends a job, or finds the same one, which has not ended yet.
 
         Raises:
-            UsageError: The job is a share of a plan, or its study is too large to go along.
+            UsageError: Its study is too large to go along.
             ClusterError: The cluster does not take it.
         """
-        job.refuse_share()
         if found := self._same(job):
             return Sent(found, job.store, attached=True)
         name = job.name_at(datetime.now(UTC))

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from gradlaw.errors import ConfigurationError, all_faults
+from gradlaw.fingerprint import digest
 from gradlaw.submit.job import Job, shipped_files
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -88,7 +89,6 @@ def render_rayjob(job: Job, cluster: Cluster) -> str:
     Raises:
         UsageError: Impossible settings, or a study too large to go along.
     """
-    job.refuse_share()
     with all_faults(cluster.faults()) as faults:
         if not job.is_remote:
             faults.append(
@@ -102,14 +102,17 @@ def render_rayjob(job: Job, cluster: Cluster) -> str:
 
 
 def object_name(job: Job) -> str:
-    """A name that the same plan of the same study always has, so that applying twice does not run twice.
+    """A name that the same plan on the same store always has, so that applying twice does not run twice.
 
-    >>> object_name(Job(study="s", shipped=None, options=(), store="", study_name="My_s", plan_id="demo_1a"))
-    'gradlaw-my-s-demo-1a'
+    >>> job = Job(study="s", shipped=None, options=(), store="s3://b", study_name="My_s", plan_id="demo_1a")
+    >>> object_name(job)
+    'gradlaw-my-s-demo-1a-7ded89'
     """
+    place = digest(job.store, length=6)
     plan = re.sub(r"[^a-z0-9]+", "-", job.plan_id.lower()).strip("-")[-24:].strip("-")
     study = re.sub(r"[^a-z0-9]+", "-", job.study_name.lower()).strip("-")
-    return f"gradlaw-{study[: NAME_LENGTH - len(plan) - 9].strip('-')}-{plan}"
+    room = NAME_LENGTH - len(f"gradlaw--{plan}-{place}")
+    return f"gradlaw-{study[:room].strip('-')}-{plan}-{place}"
 
 
 def _rayjob(job: Job, cluster: Cluster) -> dict[str, Any]:

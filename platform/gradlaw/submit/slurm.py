@@ -76,12 +76,9 @@ class SlurmRequest:
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
                 yield f"--{name.replace('_', '-')}: got {getattr(self, name)}, allowed >= {lowest}"
-        if self.shards is None and self.job.names("--shard"):
-            yield "--shard: got with --slurm, where Ray divides the plan; shares are --no-ray --array N"
         if self.shards is not None:
-            for option in ("--shard", "--launcher"):
-                if self.job.names(option):
-                    yield f"{option}: got with --no-ray, which sets it for each job; leave it out"
+            if self.job.names("--launcher"):
+                yield "--launcher: got with --no-ray, which sets it for each job; leave it out"
             if self.shards < 1:
                 yield f"--array: got {self.shards}, allowed >= 1"
             if self.nodes != 1:
