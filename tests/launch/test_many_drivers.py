@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from held import STUDIES, committed, numbers, states
 
 import gradlaw
 from gradlaw.fingerprint import digest
+from gradlaw.launch import worker
 from gradlaw.launch.base import Order, Report
 from gradlaw.launch.committing import commit_unrun
 from gradlaw.launch.worker import work
@@ -27,7 +32,9 @@ from gradlaw.store import paths
 from gradlaw.store.attempts import Seen, Sight, committed_since
 from gradlaw.store.checkpoints import PackCheckpoints, clear_checkpoints
 from gradlaw.store.compaction import compact
-from gradlaw.store.leases import EXPIRE_S, Leases, Tenant
+from gradlaw.store.files import Entry
+from gradlaw.store.leases import EXPIRE_S, Lease, Leases, Tenant
+from gradlaw.store.process import Process, this_process
 from gradlaw.store.store import Store
 from gradlaw.trial import State
 
@@ -113,9 +120,10 @@ def test_who_runs_again_after_a_kill_waits_for_nothing(drivers: Drivers, tmp_pat
     assert _twice(store) == 0
 
 
-def _plant(store: Store, pack_id: str) -> Path:
-    """A lease of a worker on another machine, which nobody here can know to be gone."""
-    document = {"host": "elsewhere", "boot_id": "other", "pid": 1, "pid_started": 1, "driver": "other"}
+def _plant(store: Store, pack_id: str, **process: Any) -> Path:
+    """A lease of a worker on another machine, which nobody here can know to be gone, or as told."""
+    there = process or {"host": "elsewhere", "boot_id": "other", "pid": 1, "pid_started": 1}
+    document = {**there, "driver": "other"}
     key = paths.lease(pack_id, 1)
     assert store.files.create(key, json.dumps(document).encode())
     return Path(store.files.location(key))
@@ -137,6 +145,67 @@ def test_a_dead_worker_of_another_machine_is_waited_for_until_its_lease_expires(
     rows = sorted(committed(tmp_path), key=lambda row: row["started_at"])
     assert rows[-1]["pack_id"] == pack.pack_id, "it is run last, after the rest"
     assert {row["attempt"] for row in rows} == {0}, "waiting is no attempt"
+
+
+def test_who_waits_says_for_what_and_for_how_long_at_most(tmp_path: Path) -> None:
+    """A lease that was not renewed for 50 of its 90 seconds: its machine may be gone."""
+    store, lines = Store.create(tmp_path), list[str]()
+    pack = _packs(TINY, seeds=4)[0]
+    planted = _plant(store, pack.pack_id)
+    past = store.files.now() - 50
+    os.utime(planted, (past, past))
+
+    def say(line: str) -> None:
+        lines.append(line)
+        if "no sign of a worker" in line:
+            os.utime(planted, (past - EXPIRE_S, past - EXPIRE_S))
+
+    assert gradlaw.run(TINY, store=tmp_path, seeds=4, say=say, **HOW).complete
+    first, late = [line for line in lines if line.startswith("waiting")]
+    assert first.endswith("at the latest 90 s after the last sign of a worker that is gone")
+    told = re.fullmatch(
+        rf"waiting: pack {pack.pack_id} on elsewhere: no sign of a worker for (\d+) s; "
+        r"what of it is gone, is free in (\d+) s at most",
+        late,
+    )
+    assert told
+    assert int(told[1]) >= 50
+    assert abs(int(told[1]) + int(told[2]) - EXPIRE_S) <= 1, "rounded"
+
+
+def test_a_lease_that_only_workers_take_for_alive_is_waited_for_aloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process ran on the driver's machine and is gone, which workers of other machines cannot know."""
+    store, lines = Store.create(tmp_path), list[str]()
+    packs = _packs(TINY, seeds=4)
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    planted: list[Path] = []
+
+    class Elsewhere(Leases):
+        def _told(self, entries: Collection[Entry]) -> list[Lease]:
+            process = Process("driver", "", 1, 1)
+            return [replace(lease, process=process) for lease in super()._told(entries)]
+
+    monkeypatch.setattr(worker, "Leases", Elsewhere)
+
+    def say(line: str) -> None:
+        lines.append(line)
+        if line.startswith("plan "):  # later than what is dead is swept
+            gone = this_process()._replace(pid=child.pid)
+            planted.append(_plant(store, packs[0].pack_id, **gone._asdict()))
+        if line.startswith("waiting"):
+            past = store.files.now() - EXPIRE_S - 1
+            os.utime(planted[0], (past, past))
+
+    assert gradlaw.run(TINY, store=tmp_path, seeds=4, say=say, **HOW).complete
+    [told] = [line for line in lines if line.startswith("waiting")]
+    assert told.startswith(
+        f"waiting: pack {packs[0].pack_id}: found held by our workers; if a worker that is"
+    )
+    assert told.endswith("free in 90 s at most")
+    assert _twice(tmp_path) == 0
 
 
 def test_what_failed_and_another_tries_again_is_waited_for_and_tried_here_if_it_dies(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from gradlaw.errors import all_faults
 from gradlaw.fingerprint import digest
 from gradlaw.launch import make_launcher
 from gradlaw.launch.base import Launcher, Report
-from gradlaw.launch.committing import commit_skipped
+from gradlaw.launch.committing import commit_skipped, ids_of
 from gradlaw.pack import Pack, probe_digests
 from gradlaw.planning.planned import Planned, plan_study
 from gradlaw.running.lost import commit_lost
@@ -35,9 +35,10 @@ from gradlaw.running.recorded import record_plan
 from gradlaw.running.starved import Starved
 from gradlaw.running.tally import Tally
 from gradlaw.running.telling import Teller
+from gradlaw.running.waiting import Waiting, pauses
 from gradlaw.store.attempts import Sight
 from gradlaw.store.checkpoints import newest_checkpoints, sweep_checkpoints
-from gradlaw.store.leases import Lease, Leases, Tenant
+from gradlaw.store.leases import Leases, Tenant
 from gradlaw.store.store import Store
 from gradlaw.store.winners import TrialIndex
 from gradlaw.trial import MAX_ATTEMPTS, State
@@ -73,10 +74,6 @@ class RunSummary:
             and sum(self.states.values()) == self.trials_planned
             and str(State.FAILED) not in self.states
         )
-
-
-FIRST_PAUSE_S, PAUSE_GROWTH, LONGEST_PAUSE_S = 0.05, 1.5, 5.0
-"""Pauses between looks at what others run."""
 
 
 def run(
@@ -132,6 +129,7 @@ class _Run:
             driver=uuid.uuid4().hex, study=plan.study, plan_id=plan.plan_id, device=options.device
         )
         self._leases = Leases(store.files, self._tenant.driver)
+        self._waiting = Waiting(self._leases, self._teller, lambda: self._stop.asked)
         self._take()
 
     def _take(self) -> None:
@@ -194,33 +192,26 @@ class _Run:
         What others run is left to them, and waited for at the end: that is no attempt.
         """
         rounds = MAX_ATTEMPTS + 1  # one more, for what another driver had begun and lost
-        pauses = _pauses()
+        breaks = pauses()
         while pending and rounds and not self._stop.asked:
             held = self._leases.live([pack.pack_id for pack in pending])
             free = [pack for pack in pending if pack.pack_id not in held]
-            launched = _Launched(0, False)
+            launched = _Launched()
             if free:
                 launched = self._launch(free, index)
             else:
-                self._await_any(held)
+                self._waiting.until_one_is_free(held)
             index = self._index()
             left = self._missing(index)
             if launched.got_further or _num_trials(left) < _num_trials(pending):
-                rounds, pauses = MAX_ATTEMPTS + 1, _pauses()
+                rounds, breaks = MAX_ATTEMPTS + 1, pauses()
             elif launched.num_run:
                 rounds -= 1
             elif free:  # others were faster each time, or workers see leases that are dead from here
-                time.sleep(next(pauses))
+                self._waiting.tell_refused(launched.refused)
+                time.sleep(next(breaks))
             pending = left
         return index
-
-    def _await_any(self, held: Mapping[str, Lease]) -> None:
-        """Returns once any of these packs is held no more."""
-        self._teller.waiting(held)
-        for pause_s in _pauses():
-            if self._stop.asked or len(self._leases.live(held.keys())) < len(held):
-                return
-            time.sleep(pause_s)
 
     def _tell(self, packs: Sequence[Pack], index: Index) -> None:
         share = str(self._options.shard or "")
@@ -251,7 +242,7 @@ class _Run:
 
     def _commit_skipped(self, index: Index) -> Index:
         """Commits what is not to run, in whatever share; the index after that."""
-        for pause_s in _pauses():
+        for pause_s in pauses():
             lacking = [pair for pair in self._plan.skipped if pair[0].trial.trial_id not in index]
             if not lacking or self._stop.asked:
                 break
@@ -264,7 +255,7 @@ class _Run:
             )
             if commit_skipped(self._store, pack, reasons, self._tenant, self._sight([pack])):
                 return self._index()
-            self._teller.waiting(self._leases.live([pack.pack_id]))
+            self._waiting.tell(self._leases.live([pack.pack_id]))
             time.sleep(pause_s)
             index = self._index()
         return index
@@ -273,15 +264,16 @@ class _Run:
         return Sight(self._resolved, [pack.pack_id for pack in packs])
 
     def _launch(self, packs: Sequence[Pack], index: Index) -> _Launched:
-        """Runs packs; how many were, and whether any was lost, but got further."""
+        """Runs packs."""
         packs = self._starved.split(packs)
         self._tally.begin(packs)
         self._show()
         like = self._options.order(packs[0], self._store.path, self._tenant)
         orders = Orders(packs, like, index, self._sight(packs), self._starved)
-        held = newest_checkpoints(self._store.files)
+        kept = newest_checkpoints(self._store.files)
+        refused: list[str] = []
         lost: dict[str, Report] = {}
-        ids = {pack.pack_id: _ids(pack) for pack in packs} if self._again else {}
+        ids = {pack.pack_id: ids_of(pack) for pack in packs} if self._again else {}
         num_run = 0
 
         def on_report(report: Report) -> None:
@@ -289,16 +281,19 @@ class _Run:
             if report.finished and not report.held and not report.stopped:
                 num_run += 1
                 self._again.difference_update(ids.get(report.pack_id, ()))
+            if report.held:
+                refused.append(report.pack_id)
             if report.lost:
                 lost[report.pack_id] = report
             self._follow(report)
 
         self._launcher.run(orders, on_report)
         if not lost:
-            return _Launched(num_run, False)
+            return _Launched(num_run, refused)
         of_lost = [order for order in orders if order.pack.pack_id in lost]
-        seen = index, held, self._index()
-        return _Launched(num_run, commit_lost(self._store, of_lost, lost, seen, self._starved, self._teller))
+        seen = index, kept, self._index()
+        got_further = commit_lost(self._store, of_lost, lost, seen, self._starved, self._teller)
+        return _Launched(num_run, refused, got_further)
 
     def _follow(self, report: Report) -> None:
         self._tally.add(report)
@@ -325,23 +320,12 @@ class _Run:
 
 
 class _Launched(NamedTuple):
-    """What came of a launch: packs run here, and whether any was lost but got further."""
+    """What came of a launch: packs run, those that workers found held, whether any lost one got further."""
 
-    num_run: int
-    got_further: bool
-
-
-def _ids(pack: Pack) -> list[str]:
-    return [member.trial.trial_id for member in pack.members]
+    num_run: int = 0
+    refused: Sequence[str] = ()
+    got_further: bool = False
 
 
 def _num_trials(packs: Sequence[Pack]) -> int:
     return sum(len(pack.members) for pack in packs)
-
-
-def _pauses() -> Iterator[float]:
-    """Growing pauses, in seconds, without end."""
-    pause_s = FIRST_PAUSE_S
-    while True:
-        yield pause_s
-        pause_s = min(LONGEST_PAUSE_S, pause_s * PAUSE_GROWTH)

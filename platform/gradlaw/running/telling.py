@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from gradlaw.adaptive.growth import Round
 from gradlaw.launch.base import Report
@@ -10,11 +10,13 @@ from gradlaw.pack import Pack
 from gradlaw.planning.plan import Plan
 from gradlaw.running.measurable import survey
 from gradlaw.running.pending import Index, changed_source, planned_trials
-from gradlaw.store.leases import Lease
+from gradlaw.store.leases import EXPIRE_S, Lease
 from gradlaw.store.store import Store
 from gradlaw.trial import FINAL, State
 
 Say = Callable[[str], None]
+
+_NAMED = 5
 
 
 class Teller:
@@ -92,6 +94,35 @@ class Teller:
 
     def waiting(self, held: Mapping[str, Lease]) -> None:
         """That all that is left is run by others."""
-        hosts = sorted({lease.process.host for lease in held.values()} - {""})
-        where = f" on {', '.join(hosts[:5])}{' and others' if len(hosts) > 5 else ''}" if hosts else ""
-        self.once(f"waiting: what is left is being run by others{where}; what they do not finish runs here")
+        self.once(
+            f"waiting: what is left is being run by others{_hosts(held)}; what they do not finish runs here, "
+            f"at the latest {EXPIRE_S:g} s after the last sign of a worker that is gone"
+        )
+
+    def late(self, held: Mapping[str, Lease]) -> None:
+        """That nothing was heard of late of some that run what is left."""
+        ages = [lease.age_s for lease in held.values()]
+        self.say(
+            f"waiting: {_packs(held)}{_hosts(held)}: no sign of a worker for {min(ages):.0f} s; "
+            f"what of it is gone, is free in {EXPIRE_S - min(ages):.0f} s at most"
+        )
+
+    def refused(self, pack_ids: Sequence[str]) -> None:
+        """That packs are free as seen from here, and were not as seen by workers."""
+        self.once(
+            f"waiting: {_packs(pack_ids)}: found held by our workers; if a worker that is gone holds what is "
+            f"left, it is free in {EXPIRE_S:g} s at most"
+        )
+
+
+def _hosts(held: Mapping[str, Lease]) -> str:
+    hosts = sorted({lease.process.host for lease in held.values()} - {""})
+    return f" on {', '.join(hosts[:5])}{' and others' if len(hosts) > 5 else ''}" if hosts else ""
+
+
+def _packs(pack_ids: Collection[str]) -> str:
+    """Packs by name, of many the first few."""
+    names, more = list(pack_ids)[:_NAMED], len(pack_ids) - _NAMED
+    return f"pack{'s' if len(pack_ids) > 1 else ''} {', '.join(names)}" + (
+        f" and {more} more" if more > 0 else ""
+    )

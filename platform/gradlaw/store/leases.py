@@ -17,7 +17,7 @@ import threading
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -69,6 +69,7 @@ class Lease:
         process: Its process.
         since: When it began, in seconds since the epoch, by the holder's clock; 0 if unknown.
         gpu_utilisation, cpu_utilisation: Shares used of late, in [0, 1]; None: unknown.
+        age_s: Seconds since it was last renewed, by the store's clock; below 0 if that was put back since.
     """
 
     pack_id: str
@@ -77,6 +78,7 @@ class Lease:
     since: float = 0.0
     gpu_utilisation: float | None = None
     cpu_utilisation: float | None = None
+    age_s: float = 0.0
 
 
 class Leases:
@@ -162,11 +164,14 @@ class Leases:
         now = self._files.now() if entries else 0.0
         # Of one from the future the clock was put back since: its holder, if it lives, makes a younger one.
         young = [entry for entry in entries if abs(now - entry.modified_s) < EXPIRE_S]
-        leases = self._told(young)
-        own = [bool(self._driver) and lease.tenant.driver == self._driver for lease in leases]
         return [
-            lease for lease, mine in zip(leases, own, strict=True) if not mine and not lease.process.is_gone()
+            replace(lease, age_s=now - entry.modified_s)
+            for entry, lease in zip(young, self._told(young), strict=True)
+            if not self._is_own(lease) and not lease.process.is_gone()
         ]
+
+    def _is_own(self, lease: Lease) -> bool:
+        return bool(self._driver) and lease.tenant.driver == self._driver
 
     def _told(self, entries: Collection[Entry]) -> list[Lease]:
         """What leases say; one that is being renewed or cannot be understood holds, and says nothing."""
