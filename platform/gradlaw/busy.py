@@ -34,14 +34,14 @@ def advice(gpu: float | None, cpu: float | None = None, *, cpus: int = 1) -> str
         cpus: CPUs of a pack: one that has a single CPU cannot be given less.
 
     >>> advice(0.2)
-    'GPUs 20% busy: with a smaller --gpus more packs share one'
+    'GPUs 20% busy: under Ray, with a smaller --gpus, more packs share one'
     >>> advice(None, 0.3, cpus=4)
     'CPUs 30% busy: with a smaller --cpus more packs run at once'
     >>> advice(0.9, 0.3)
     ''
     """
     if gpu is not None and gpu < LOW:
-        return f"GPUs {gpu:.0%} busy: with a smaller --gpus more packs share one"
+        return f"GPUs {gpu:.0%} busy: under Ray, with a smaller --gpus, more packs share one"
     if gpu is None and cpu is not None and cpu < LOW and cpus > 1:
         return f"CPUs {cpu:.0%} busy: with a smaller --cpus more packs run at once"
     return ""

@@ -243,9 +243,13 @@ def test_a_process_keeps_to_its_memory_and_is_let_go() -> None:
     ("how", "said"),
     [
         ({"cpus": 0}, "cpus: got 0, allowed >= 1"),
-        ({"gpus": 1.5}, "gpus: got 1.5, allowed > 0 and <= 1"),
-        ({"gpus": 0.0}, "gpus: got 0, allowed > 0 and <= 1"),
-        ({"gpus": 0.5, "device": "cpu"}, "gpus: got 0.5 with the device cpu; allowed with cuda or auto"),
+        ({"gpus": 1.5, "launcher": "ray"}, "gpus: got 1.5, allowed > 0 and <= 1"),
+        ({"gpus": 0.0, "launcher": "ray"}, "gpus: got 0, allowed > 0 and <= 1"),
+        (
+            {"gpus": 0.5, "device": "cpu", "launcher": "ray"},
+            "gpus: got 0.5 with the device cpu; allowed with cuda or auto",
+        ),
+        ({"gpus": 0.25}, "gpus: got 0.25 with the launcher inline, whose packs have the GPU of this process"),
         ({"memory_gb": 0.5}, "memory_gb: got 0.5, allowed >= 1"),
         ({"memory_gb": math.nan}, "memory_gb: got nan, allowed >= 1"),
         ({"memory_gb": math.inf}, "memory_gb: got inf, allowed >= 1 and <= 1048576"),

@@ -109,7 +109,7 @@ def test_a_run_says_what_to_change_where_little_is_used() -> None:
         return list(busy.lines(cpus))
 
     idle, at_work = Usage(90.0, 0.9, 0.1), Usage(30.0, 0.9, 0.9)
-    assert said(idle, at_work) == ["GPUs 30% busy: with a smaller --gpus more packs share one"]
+    assert said(idle, at_work) == ["GPUs 30% busy: under Ray, with a smaller --gpus, more packs share one"]
     assert said(idle, at_work._replace(wall_s=900.0)) == []
     assert said(Usage(90.0, 0.25), cpus=4) == ["CPUs 25% busy: with a smaller --cpus more packs run at once"]
     assert said(Usage(90.0, 0.25)) == [], "one CPU is the least"

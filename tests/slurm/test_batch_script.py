@@ -179,6 +179,7 @@ def test_what_is_no_time_limit_or_too_short_is_refused(time: str, tmp_path: Path
         (["--out", "x", "--no-ray", "--array", "2", "--nodes", "2"], "--nodes: got 2 with --no-ray"),
         (["--out", "x", "--no-ray", "--array", "2", "--shard", "1/2"], "--shard: got '1/2' with submit"),
         (["--out", "x", "--no-ray", "--array", "2", "--launcher=ray"], "--launcher: got with --no-ray"),
+        (["--out", "x", "--no-ray", "--array", "2", "--gpus", "0.5"], "--gpus: got with --no-ray"),
         (["--out", "x", "--shard", "1/2"], "shares are --slurm --no-ray --array N"),
         (["--out", "x", "--no-ray", "--array", "0"], "--array: got 0, allowed >= 1"),
     ],

@@ -35,7 +35,7 @@ class RunOptions:
             CPUs.
         cpus: CPUs a pack asks Ray for, and threads torch may use in it, >= 1.
         gpus: Share of a GPU a pack asks Ray for and keeps to, in (0, 1]; None: a whole one where it trains on
-            GPUs.
+            GPUs, as it always has inline.
         memory_gb: GiB of memory a pack asks Ray for and keeps to; None: about what it takes, which binds
             nothing.
         width: Most trials in one batched program; None: chosen by a short measurement.
@@ -88,6 +88,9 @@ class RunOptions:
             yield f"gpus: got {self.gpus:g}, allowed > 0 and <= 1: a pack trains on one device"
         if self.gpus is not None and self.device == "cpu":
             yield f"gpus: got {self.gpus:g} with the device cpu; allowed with cuda or auto"
+        if self.gpus is not None and self.launcher == "inline":
+            what = "whose packs have the GPU of this process to themselves"
+            yield f"gpus: got {self.gpus:g} with the launcher inline, {what}; allowed with ray"
         if self.memory_gb is not None and not LEAST_GB <= self.memory_gb <= MOST_GB:
             allowed = f"allowed >= {LEAST_GB:g} and <= {MOST_GB}"
             yield f"memory_gb: got {self.memory_gb:g}, {allowed}: half a GiB torch takes itself"

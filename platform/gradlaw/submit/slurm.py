@@ -79,6 +79,8 @@ class SlurmRequest:
         if self.shards is not None:
             if self.job.names("--launcher"):
                 yield "--launcher: got with --no-ray, which sets it for each job; leave it out"
+            if self.job.names("--gpus"):
+                yield "--gpus: got with --no-ray, whose packs have the GPU to themselves; allowed with Ray"
             if self.shards < 1:
                 yield f"--array: got {self.shards}, allowed >= 1"
             if self.nodes != 1:
