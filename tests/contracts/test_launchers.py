@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from held import STUDIES, committed, counting, numbers, states
+from held import STUDIES, as_trained_on, committed, counting, numbers, states
 
 from gradlaw.errors import UsageError
 from gradlaw.running.runner import RunSummary, run
@@ -83,7 +83,9 @@ def test_every_planned_trial_ends_once_and_nothing_runs_again(bench: Bench) -> N
 
 def test_more_seeds_run_only_the_new_ones(bench: Bench) -> None:
     bench.run(TINY, seeds=5)
+    as_trained_on("cuda:0", bench.store)
     grown = bench.run(TINY, seeds=10)
+    assert [line for line in bench.said if "another device (10 on cuda)" in line]
     assert grown.trials_run == 10
     assert grown.states == {"done": 20}
     assert Counter(row["seed"] for row in committed(bench.store)) == dict.fromkeys(range(10), 2)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from held import as_trained_on
 
 import gradlaw
 from gradlaw import fingerprint
@@ -14,6 +15,8 @@ from gradlaw.errors import ConfigurationError, SchemaError, UsageError
 from gradlaw.pack import Program
 from gradlaw.running import pending
 from gradlaw.running.runner import RunSummary
+from gradlaw.store.compaction import compact
+from gradlaw.store.store import Store
 
 TINY = Path(__file__).parents[1] / "fixtures" / "studies" / "tiny"
 
@@ -67,6 +70,37 @@ def test_a_changed_source_of_the_same_version_is_told(
     again = run(tmp_path, lines)
     assert [line for line in lines if line.startswith(f"warning: {held.trials_planned} trials")]
     assert again.trials_run == 0
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_plan_begun_on_another_device_is_told(merged: bool, tmp_path: Path) -> None:
+    def told(seeds: int) -> list[tuple[int, str]]:
+        lines: list[str] = []
+        assert run(tmp_path, lines, seeds=seeds).complete
+        return [(place, line) for place, line in enumerate(lines) if "another device" in line]
+
+    assert told(2) == told(3) == []
+    as_trained_on("cuda:0", tmp_path)
+    if merged:
+        compact(Store.open(tmp_path), keep_s=0.0)
+    assert told(3) == [], "nothing is to be trained"
+    [(place, line)] = told(4)
+    assert place == 1, "before anything is trained"
+    assert line == (
+        "warning: trials in the store were trained on another device (6 on cuda), the rest will be on cpu: "
+        "in their last digits numbers differ; --device cuda for all on one"
+    )
+    [(_, line)] = told(5)
+    assert "(6 on cuda)" in line, "of eight"
+
+
+def test_who_measures_trains_nothing_and_asks_for_no_device(tmp_path: Path) -> None:
+    troubled = TINY.parent / "troubled"
+    for seeds in (2, 3):
+        lines: list[str] = []
+        gradlaw.run(troubled, preset="squares", seeds=seeds, store=tmp_path, say=lines.append)
+        as_trained_on("cuda:0", tmp_path)
+    assert len(lines) == 1
 
 
 def test_files_set_aside_are_named_and_their_trials_run_again(tmp_path: Path) -> None:

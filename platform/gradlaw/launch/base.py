@@ -79,6 +79,7 @@ class Report:
         note: Why the pack ran otherwise than it might have: not compiled, one trial at a time, on from a
             checkpoint or without one that is there; else "".
         lost: Whether the failure may not be in the store, because the worker died or could not begin.
+        device: Torch device of what trains, told by the launcher before the first such pack; "" else.
         usage: What the worker used for it, once it is committed; None before.
         out_of_memory: Whether it was lost for lack of memory: what is left of the pack is then split.
         held: Whether nothing was run, because another runs the pack or has committed it meanwhile.
@@ -93,10 +94,26 @@ class Report:
     error: str = ""
     note: str = ""
     lost: bool = False
+    device: str = ""
     usage: Usage | None = None
     out_of_memory: bool = False
     held: bool = False
     stopped: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreseen:
+    """Where orders would run, before they do.
+
+    Attributes:
+        device: Torch device of what trains; "auto": whatever this process has.
+        num_workers: Orders that would run at once, >= 1.
+        notes: What is to be known of it, in lines.
+    """
+
+    device: str
+    num_workers: int = 1
+    notes: tuple[str, ...] = ()
 
 
 OnReport = Callable[[Report], None]
@@ -110,6 +127,7 @@ class Launcher(ABC):
     - Every order ends as a commit in the store, or as a report with an error, or as one that says that
       another holds the pack; the store is the truth. After a report of a pack that was stopped, the orders
       that have not begun need not be begun.
+    - Before the first pack of them that trains begins, a report tells the device.
     - A pack that fails does not keep another from running, except where ``run`` raises.
     - An interrupt leaves what is committed as it is.
     """
@@ -119,6 +137,17 @@ class Launcher(ABC):
     def session(self) -> AbstractContextManager[None]:
         """What several calls of ``run`` may share; nothing, where a launcher says nothing else."""
         return nullcontext()
+
+    def foresee(self, orders: Sequence[Order]) -> Foreseen:
+        """Where orders would run, by what ``run`` looks at; one after another in this process, if not said.
+
+        Args:
+            orders: What would run, at least one.
+
+        Raises:
+            UsageError: What ``run`` refuses.
+        """
+        return Foreseen(device=orders[0].device)
 
     @abstractmethod
     def run(self, orders: Sequence[Order], on_report: OnReport) -> None:

@@ -16,14 +16,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gradlaw.engine.footprint import footprints
 from gradlaw.launch.auth import require_token
-from gradlaw.launch.base import Launcher, OnReport, Order, Report
+from gradlaw.launch.base import Foreseen, Launcher, OnReport, Order, Report
 from gradlaw.launch.committing import commit_timed_out
 from gradlaw.launch.room import bounded, confined
 from gradlaw.launch.worker import work
@@ -39,7 +38,7 @@ from ray.tune.execution import tune_controller
 
 from gradlaw.launch import credentials
 from gradlaw.launch.cluster import joined_cluster, private_cluster
-from gradlaw.launch.resources import Bundle, Cluster, joined_resources, own_node
+from gradlaw.launch.resources import Bundle, Settled, joined_resources, own_node, private_resources
 from gradlaw.text import redact
 
 logger = logging.getLogger("gradlaw")
@@ -225,27 +224,6 @@ def _send(order: Order, ask: Bundle, num_workers: int) -> SentOrder:
     return SentOrder(order.pack.pack_id, ask, ray.put(data))
 
 
-class _Settled:
-    """Orders as this cluster runs them: their device settled, what their programs take looked at.
-
-    Args:
-        orders: All that are to run.
-        cluster: What there is to run on.
-    """
-
-    def __init__(self, orders: Sequence[Order], cluster: Cluster) -> None:
-        self._orders, self._cluster = orders, cluster
-        self._footprints = footprints(order.pack for order in orders)
-
-    def __getitem__(self, at: int) -> tuple[Order, Bundle]:
-        order = self._orders[at]
-        found = self._footprints.get(id(order.pack.program))
-        device = self._cluster.device(order.device) if order.trains else "cpu"
-        order = replace(order, device=device, footprint=found)
-        ask = self._cluster.ask_for(order)
-        return order, self._cluster.whole_node(ask) if order.pack.exclusive else ask
-
-
 class RayLauncher(Launcher):
     """Runs packs on a Ray cluster, or on this machine's cores and devices where no address is given.
 
@@ -269,11 +247,36 @@ class RayLauncher(Launcher):
             return
         if warning := require_token():
             logger.warning(warning)
-        address = self._address or os.environ.get("RAY_ADDRESS") or "local"
         before = signal.getsignal(signal.SIGTERM)
-        with private_cluster() if address == "local" else joined_cluster(address):
+        with joined_cluster(self._joins) if self._joins else private_cluster():
             _heed(before)
             yield
+
+    @property
+    def _joins(self) -> str:
+        """The address of the cluster that is there already; "": one is started."""
+        address = self._address or os.environ.get("RAY_ADDRESS") or "local"
+        return "" if address == "local" else address
+
+    def foresee(self, orders: Sequence[Order]) -> Foreseen:
+        """Where orders would run: a cluster that is there is asked, and none is started.
+
+        Raises:
+            ConfigurationError: A pack asks for more than a node has, or may come to have.
+        """
+        is_there = bool(self._joins) or ray.is_initialized()
+        with self.session() if is_there else nullcontext():
+            cluster = joined_resources() if is_there else private_resources()
+        settled = Settled(orders, cluster)
+        asks = sorted({settled[at][1] for at in range(len(orders))})
+        cluster.refuse_impossible(asks)
+        asked = f"resources: a pack asks for {'; or '.join(map(str, asks))}"
+        notes = (asked, cluster.remark(orders[0].device), cluster.waits_for(asks))
+        return Foreseen(
+            device=cluster.device(orders[0].device),
+            num_workers=cluster.num_workers(asks[0]),
+            notes=tuple(filter(None, notes)),
+        )
 
     def run(self, orders: Sequence[Order], on_report: OnReport) -> None:
         """Runs all orders.
@@ -287,19 +290,22 @@ class RayLauncher(Launcher):
         with self.session():
             cluster = joined_resources().after_losses(self._seen)
             self._seen.update(dict.fromkeys(cluster.nodes))
-            settled = _Settled(orders, cluster)
+            settled = Settled(orders, cluster)
             if remark := cluster.remark(orders[0].device):
                 on_report(Report(pack_id=orders[0].pack.pack_id, note=remark))
             asks: dict[Bundle, None] = {}
+            device = ""
             alone: list[int] = []
             for at in range(len(orders)):
                 order, ask = settled[at]
                 asks[ask] = None
+                device = device or (order.device if order.trains else "")
                 if order.pack.exclusive:
                     alone.append(at)
             cluster.refuse_impossible(asks)
-            if waits := cluster.waits_for(asks):
-                on_report(Report(pack_id=orders[0].pack.pack_id, note=waits))
+            waits = cluster.waits_for(asks)
+            if waits or device:
+                on_report(Report(pack_id=orders[0].pack.pack_id, note=waits, device=device))
             apart = frozenset(alone)
             together = [at for at in range(len(orders)) if at not in apart]
             for places in (*_slices(together, cluster.num_workers(min(asks))), *_slices(alone, 1)):

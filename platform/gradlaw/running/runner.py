@@ -27,6 +27,7 @@ from gradlaw.launch.base import Launcher, Report
 from gradlaw.launch.committing import commit_skipped, ids_of
 from gradlaw.pack import Pack, probe_digests
 from gradlaw.planning.planned import Planned, plan_study
+from gradlaw.running.devices import devices_held
 from gradlaw.running.lost import commit_lost
 from gradlaw.running.options import RunOptions
 from gradlaw.running.orders import Orders
@@ -123,6 +124,7 @@ class _Run:
         self._started = time.perf_counter()
         self._tally, self._teller, self._starved = Tally(0), Teller(options.say), Starved()
         self._busy = Busy()
+        self._knows_device = False
         self._again: set[str] = set()  # what failed for good and is to be tried once more
         plan = planned.plan
         self._tenant = Tenant(
@@ -300,6 +302,10 @@ class _Run:
         if report.usage:
             self._busy.add(report.usage)
         self._teller.report(report)
+        if report.device and not self._knows_device:  # nothing has been trained by this run
+            self._knows_device = True
+            held = devices_held(self._plan, self._resolved, self._store.files, self._probes)
+            self._teller.devices(held, report.device)
         self._show()
 
     def _show(self) -> None:

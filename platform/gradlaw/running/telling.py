@@ -8,6 +8,7 @@ from gradlaw.adaptive.growth import Round
 from gradlaw.launch.base import Report
 from gradlaw.pack import Pack
 from gradlaw.planning.plan import Plan
+from gradlaw.running.devices import kind_of
 from gradlaw.running.measurable import survey
 from gradlaw.running.pending import Index, changed_source, planned_trials
 from gradlaw.store.leases import EXPIRE_S, Lease
@@ -76,6 +77,22 @@ class Teller:
             )
         for item in store.resolve().set_aside:
             self.say(f"set aside: {item.path}: {item.reason}")
+
+    def devices(self, held: Mapping[str, int], device: str) -> None:
+        """That a plan goes on on another device than it was begun on.
+
+        Args:
+            held: Trials in the store by kind of device.
+            device: Of what trains now.
+        """
+        others = {kind: number for kind, number in sorted(held.items()) if kind != kind_of(device)}
+        if others:
+            begun = " and ".join(f"{number} on {kind}" for kind, number in others.items())
+            most = max(others, key=lambda kind: others[kind])
+            self.say(
+                f"warning: trials in the store were trained on another device ({begun}), the rest will be on "
+                f"{device}: in their last digits numbers differ; --device {most} for all on one"
+            )
 
     def round(self, done: Round, packs: Sequence[Pack]) -> None:
         """What a round asks for."""
