@@ -106,11 +106,23 @@ def test_a_study_with_table_probes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     [
         ({"width": 0, "device": "tpu"}, "2 faults:"),
         ({"launcher": "slurm"}, "unknown launcher 'slurm'"),
+        ({"launcher": "ray", "cpus": 60_000}, "resources: a pack asks for 60000 CPUs"),
+        ({"launcher": "ray", "memory_gb": 1e6}, "resources: a pack asks for 1 CPU, 1000000.0 GiB; allowed"),
     ],
 )
 def test_what_a_run_refuses_is_refused(tmp_path: Path, options: Mapping[str, Any], fault: str) -> None:
     with pytest.raises(UsageError, match=fault):
         _lines(STUDIES / "tiny", tmp_path, **options)
+
+
+def test_packs_share_the_gpus_that_ray_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", '{"CPU": 8, "GPU": 1}')
+    monkeypatch.setattr(expected_module, "_is_here", lambda device: device == "cpu")
+    *_, asked, remark, expected, note = _lines(STUDIES / "tiny", tmp_path, launcher="ray", gpus=0.25)
+    assert asked.startswith("resources: a pack asks for 1 CPU, 0.25 GPUs, ")
+    assert "--device cpu" in remark
+    assert "time not known" in expected
+    assert note == "not measured: packs train on cuda, and this machine has none"
 
 
 class _Stream(Task):

@@ -15,6 +15,8 @@ from held import STUDIES, counting
 import gradlaw
 from gradlaw.errors import ConfigurationError
 from gradlaw.launch import ray_tune
+from gradlaw.planning.dry_run import describe_plan
+from gradlaw.running.options import RunOptions
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +46,14 @@ def placed(store: Path, **how: Any) -> Counter[tuple[str, int]]:
     summary = gradlaw.run(PLACED, store=store, launcher="ray", **how)
     assert summary.complete
     return Counter((row["node"], row["threads"]) for row in counting(store, "places"))
+
+
+def foretold(store: Path, preset: str, **how: Any) -> list[str]:
+    """What a dry run says."""
+    options = RunOptions(launcher="ray", **how)
+    return describe_plan(
+        PLACED, preset=preset, set={}, seeds=None, store=store, explore=False, options=options
+    )
 
 
 def test_unequal_nodes_all_get_work(joined: dict[str, float], tmp_path: Path) -> None:
@@ -81,8 +91,18 @@ def test_what_no_node_holds_is_refused_at_once(
 
 
 def test_a_gpu_that_nobody_has_is_refused(joined: dict[str, float], tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"asks for 1 CPU, 0\.5 GPUs"):
+    with pytest.raises(ConfigurationError, match=r"asks for 1 CPU, 0\.5 GPUs") as run:
         gradlaw.run(PLACED, preset="wide", store=tmp_path, launcher="ray", device="cuda", gpus=0.5)
+    with pytest.raises(ConfigurationError) as dry_run:
+        foretold(tmp_path, "wide", device="cuda", gpus=0.5)
+    assert dry_run.value.faults == run.value.faults
+
+
+def test_a_dry_run_asks_the_cluster_and_starts_nothing(joined: dict[str, float], tmp_path: Path) -> None:
+    lines = foretold(tmp_path / "store", "where", cpus=2)
+    assert "resources: a pack asks for 2 CPUs, 0.5 GiB" in lines
+    assert " on 1 worker" in foretold(tmp_path / "store", "wide", cpus=2)[-1], "the node of three holds one"
+    assert not (tmp_path / "store").exists()
 
 
 def test_batches_are_as_wide_as_the_memory_of_their_node(joined: dict[str, float], tmp_path: Path) -> None:

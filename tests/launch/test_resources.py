@@ -17,8 +17,7 @@ from gradlaw.engine.footprint import Footprint, footprint, footprints
 from gradlaw.engine.memory import PeakBytes, cgroup_bytes, kept_to, process_bytes
 from gradlaw.errors import ConfigurationError
 from gradlaw.launch.base import Order
-from gradlaw.launch.ray_tune import _Settled
-from gradlaw.launch.resources import GIB, STEP_BYTES, Bundle, Cluster, declared_nodes
+from gradlaw.launch.resources import GIB, STEP_BYTES, Bundle, Cluster, Settled, declared_nodes
 from gradlaw.launch.room import WORKER_BYTES, bounded, local_device, widest_for
 from gradlaw.pack import Pack, Training
 from gradlaw.planning.planned import plan_study
@@ -128,7 +127,7 @@ def test_what_does_not_train_runs_on_the_cpu_of_a_node_that_may_have_no_gpu(
     pack: Pack, measured: Pack
 ) -> None:
     orders = [ordered(pack, device="auto"), *(ordered(measured, device=name) for name in ("auto", "cuda"))]
-    settled = _Settled(orders, MIXED)
+    settled = Settled(orders, MIXED)
     assert [settled[at][0].device for at in range(3)] == ["cuda", "cpu", "cpu"]
     assert bounded(settled[1][0], 8, 16 * GIB).widest is None, "no GPU is asked how large it is"
 

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import ray
 import yaml
+from ray._private.resource_and_label_spec import ResourceAndLabelSpec
 
 from gradlaw.engine.choice import WIDTH
-from gradlaw.engine.footprint import Footprint
+from gradlaw.engine.footprint import Footprint, footprints
 from gradlaw.errors import ConfigurationError
 from gradlaw.launch.base import Order
 from gradlaw.launch.room import AUTO, WORKER_BYTES
@@ -172,6 +173,34 @@ def joined_resources() -> Cluster:
         to_come=declared_nodes(BOOTSTRAP.expanduser()) if grows else (),
         grows=grows,
     )
+
+
+class Settled:
+    """Orders as this cluster runs them: their device settled, what their programs take looked at.
+
+    Args:
+        orders: All that are to run.
+        cluster: What there is to run on.
+    """
+
+    def __init__(self, orders: Sequence[Order], cluster: Cluster) -> None:
+        self._orders, self._cluster = orders, cluster
+        self._footprints = footprints(order.pack for order in orders)
+
+    def __getitem__(self, at: int) -> tuple[Order, Bundle]:
+        order = self._orders[at]
+        found = self._footprints.get(id(order.pack.program))
+        device = self._cluster.device(order.device) if order.trains else "cpu"
+        order = replace(order, device=device, footprint=found)
+        ask = self._cluster.ask_for(order)
+        return order, self._cluster.whole_node(ask) if order.pack.exclusive else ask
+
+
+def private_resources() -> Cluster:
+    """What a cluster that is started here would have, as Ray finds it; none is started."""
+    spec = ResourceAndLabelSpec()
+    spec.resolve(is_head=True, node_ip_address="127.0.0.1")
+    return Cluster(nodes=(node_bundle(spec.to_resource_dict()),))
 
 
 def own_node() -> Bundle:

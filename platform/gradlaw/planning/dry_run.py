@@ -13,6 +13,7 @@ from gradlaw.engine.estimate import rows_logged
 from gradlaw.engine.rows import metrics_table
 from gradlaw.errors import all_faults
 from gradlaw.launch import make_launcher
+from gradlaw.launch.base import Launcher
 from gradlaw.launch.room import local_device
 from gradlaw.pack import Pack, Training, program_tables
 from gradlaw.planning.expected import Expected, expect
@@ -21,6 +22,7 @@ from gradlaw.planning.planned import plan_study
 from gradlaw.running.measurable import survey
 from gradlaw.running.options import RunOptions
 from gradlaw.running.pending import missing_packs
+from gradlaw.store.leases import Tenant
 from gradlaw.store.store import Store
 
 
@@ -88,7 +90,7 @@ def describe_plan(
         StoreError: The store cannot be used.
     """
     options = options or RunOptions()
-    make_launcher(options.launcher, address=options.address)
+    launcher = make_launcher(options.launcher, address=options.address)
     with all_faults(options.faults()):
         planned = plan_study(study, preset=preset, overrides=set, seeds=seeds, explore=explore)
     planned.check_claims()
@@ -106,7 +108,7 @@ def describe_plan(
         *(untrained if measurable else []),
         *_rounds(growth, to_come),
         *planned.notes,
-        *_costs((*pending, *to_come), options, at_most=bool(to_come)),
+        *_costs((*pending, *to_come), launcher, options, at_most=bool(to_come)),
     ]
 
 
@@ -133,7 +135,9 @@ def _counts(plan: Plan, pending: Sequence[Pack]) -> Iterator[str]:
     yield f"skipped: {len(plan.skipped):,}"
 
 
-def _costs(pending: Sequence[Pack], options: RunOptions, *, at_most: bool) -> Iterator[str]:
+def _costs(
+    pending: Sequence[Pack], launcher: Launcher, options: RunOptions, *, at_most: bool
+) -> Iterator[str]:
     disk = estimate_disk(pending)
     yield (
         f"disk: {disk.metrics_rows:,} rows of metrics with up to {disk.num_columns} numbers, "
@@ -142,11 +146,13 @@ def _costs(pending: Sequence[Pack], options: RunOptions, *, at_most: bool) -> It
     )
     if not pending:
         return
+    foreseen = launcher.foresee([options.order(pack, "", Tenant()) for pack in pending])
+    yield from foreseen.notes
     expected = expect(
         pending,
-        launcher=options.launcher,
-        device=local_device(options.device),
-        cpus=options.cpus,
+        launcher=launcher.name,
+        device=local_device(foreseen.device),
+        num_workers=foreseen.num_workers,
         width=options.width,
         compile=options.compile,
         time_limit_s=options.time_limit_s,

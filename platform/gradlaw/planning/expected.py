@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -83,7 +82,7 @@ def expect(
     *,
     launcher: str = "inline",
     device: str = "cpu",
-    cpus: int = 1,
+    num_workers: int = 1,
     width: int | None = None,
     compile: Compile = "auto",  # noqa: A002 - as in torch
     time_limit_s: float | None = None,
@@ -93,8 +92,8 @@ def expect(
     Args:
         packs: What is to run.
         launcher: Its name.
-        device: Torch device of every pack.
-        cpus: CPUs that a pack asks for.
+        device: Torch device of every pack; nothing is measured if this machine has none.
+        num_workers: Packs that run at a time, >= 1, if there are so many.
         width: Most trials in one batched program, or None.
         compile: Whether steps are to be compiled.
         time_limit_s: Seconds a pack may take, or None.
@@ -116,7 +115,7 @@ def expect(
         for pack in program.packs:
             wall_s = cost.pack_s(program.training, pack.members)
             taken[id(pack)] += wall_s if time_limit_s is None else min(wall_s, time_limit_s)
-    num_workers = min(_num_workers(launcher, device, cpus), max(1, len(packs)))
+    num_workers = min(num_workers, max(1, len(packs)))
     wall_s = _START_S.get(launcher, 0.0) + _span([taken[id(pack)] for pack in packs], num_workers)
     return Expected(
         wall_s=wall_s,
@@ -125,7 +124,7 @@ def expect(
         num_programs=len(programs),
         num_measured=len(costs),
         memory_bytes=process + most,
-        notes=(*failed, *_measurements(packs)),
+        notes=(*dict.fromkeys(failed), *_measurements(packs)),
     )
 
 
@@ -168,6 +167,8 @@ def _measure(
     compile: Compile,  # noqa: A002
 ) -> tuple[dict[str, Cost], list[str]]:
     """Costs by program, those with most to do first; and what could not be measured."""
+    if programs and not _is_here(device):
+        return {}, [f"not measured: packs train on {device}, and this machine has none"]
     begun = time.perf_counter()
     costs: dict[str, Cost] = {}
     failed: list[str] = []
@@ -195,6 +196,14 @@ def _measure(
     return costs, failed
 
 
+def _is_here(device: str) -> bool:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):
+        return False
+    return True
+
+
 def _in_proportion(program: _Program, costs: dict[str, Cost], programs: dict[str, _Program]) -> Cost | None:
     """The cost of a program that was not measured: that of the nearest in work, more if it does more."""
     if not costs:
@@ -206,14 +215,6 @@ def _in_proportion(program: _Program, costs: dict[str, Cost], programs: dict[str
         return None
     nearest = min(work, key=lambda key: abs(work[key] - own))
     return costs[nearest].scaled(max(1.0, own / max(1.0, work[nearest])))
-
-
-def _num_workers(launcher: str, device: str, cpus: int) -> int:
-    if launcher == "inline":
-        return 1
-    if torch.device(device).type == "cuda":
-        return max(1, torch.cuda.device_count())
-    return max(1, (os.cpu_count() or 1) // cpus)
 
 
 def _span(taken: Sequence[float], num_workers: int) -> float:
