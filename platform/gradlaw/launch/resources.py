@@ -200,7 +200,8 @@ def private_resources() -> Cluster:
     """What a cluster that is started here would have, as Ray finds it; none is started."""
     spec = ResourceAndLabelSpec()
     spec.resolve(is_head=True, node_ip_address="127.0.0.1")
-    return Cluster(nodes=(node_bundle(spec.to_resource_dict()),))
+    resources = spec.to_resource_dict()  # type: ignore[no-untyped-call]  # ray leaves it untyped
+    return Cluster(nodes=(node_bundle(resources),))
 
 
 def own_node() -> Bundle:
