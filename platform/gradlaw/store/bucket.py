@@ -10,7 +10,7 @@ import tempfile
 import uuid
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, BytesIO, RawIOBase
@@ -27,6 +27,8 @@ MEMORY_BYTES = 1 << 20
 """What a sink holds in memory; beyond it the rows wait in a temporary file of this machine."""
 READERS = 16
 """Objects read at once: one after the other, each would wait for a round trip."""
+BATCH = 1000
+"""Objects deleted in one step: as many as one request of S3 may name."""
 PREFIX_LENGTH = 512
 """Of the 1,024 bytes that an object's name may have: what the store adds must always fit."""
 
@@ -76,6 +78,10 @@ class Objects(ABC):
     @abstractmethod
     def delete(self, name: str) -> None:
         """Deletes an object, if it is there."""
+
+    @abstractmethod
+    def delete_each(self, names: Sequence[str]) -> None:
+        """Deletes up to ``BATCH`` objects, those that are there, in any order."""
 
     @abstractmethod
     def walk(self, prefix: str) -> Iterator[Entry]:
@@ -186,6 +192,12 @@ class BucketFiles(Files):
     def delete(self, key: str) -> None:
         self.objects.delete(self._below + key)
 
+    def delete_each(self, keys: Iterable[str], *, before: Callable[[], object] = bool) -> None:
+        names = (self._below + key for key in keys)
+        while batch := list(islice(names, BATCH)):
+            before()
+            self.objects.delete_each(batch)
+
     def scan(self, folder: str = "") -> dict[str, Entry]:
         found = self.objects.walk(self._below + (f"{folder}/" if folder else ""))
         length = len(self._below)
@@ -198,9 +210,8 @@ class BucketFiles(Files):
     def sweep(self, *, stale_s: float = STALE_S) -> None:
         before_s = self.now() - stale_s
         self.objects.sweep(self._below, before_s)
-        for entry in self.scan(TEMPORARY).values():  # marks that a killed process could not take away
-            if entry.modified_s < before_s:
-                self.delete(entry.key)
+        marks = self.scan(TEMPORARY).values()  # that a killed process could not take away
+        self.delete_each(entry.key for entry in marks if entry.modified_s < before_s)
 
     def now(self) -> float:
         return self.objects.now()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
@@ -164,6 +164,20 @@ class Files(ABC):
     @abstractmethod
     def delete(self, key: str) -> None:
         """Removes a file, if it is there."""
+
+    def delete_each(self, keys: Iterable[str], *, before: Callable[[], object] = bool) -> None:
+        """Removes many files, those that are there, in any order.
+
+        Args:
+            keys: Their names.
+            before: Called before each step: a file on a disk, up to a thousand of them on a bucket.
+
+        Raises:
+            StoreError: Some cannot be removed, of which one is named; of the others any number is gone.
+        """
+        for key in keys:
+            before()
+            self.delete(key)
 
     def tidy(self, folder: str) -> None:
         """Removes a folder that holds no file, where an empty one can be left at all."""

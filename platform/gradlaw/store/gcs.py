@@ -15,7 +15,8 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
@@ -24,7 +25,7 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from gradlaw.errors import StoreError, UsageError
-from gradlaw.store.bucket import Objects, Upload
+from gradlaw.store.bucket import READERS, Objects, Upload
 from gradlaw.store.files import Entry, UnreachableError
 
 try:
@@ -97,6 +98,12 @@ class GcsObjects(Objects):
 
     def delete(self, name: str) -> None:
         self._tried("delete", name, lambda: self._session.delete(self._place(name), timeout=TIMEOUT_S), {404})
+
+    def delete_each(self, names: Sequence[str]) -> None:
+        with ThreadPoolExecutor(READERS, thread_name_prefix="gradlaw-delete") as pool:
+            waiting = [pool.submit(self.delete, name) for name in names]
+        for done in waiting:
+            done.result()
 
     def walk(self, prefix: str) -> Iterator[Entry]:
         for page in self._pages(prefix, fields="items(name,size,updated),nextPageToken"):

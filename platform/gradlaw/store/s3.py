@@ -11,7 +11,7 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -41,18 +41,22 @@ PAUSES_S = (0.1, 0.3, 1.0, 3.0, 8.0, 16.0)
 """Between tries, on average: an outage of half a minute passes unseen."""
 
 _OWNER = "gradlaw-owner"
+_CONFLICT = "ConditionalRequestConflict"
 _GONE = {"404", "NoSuchKey", "NotFound"}
 _AGAIN = {
     "BadDigest",
-    "ConditionalRequestConflict",
+    _CONFLICT,
     "IncompleteBody",
+    "InternalError",
     "OperationAborted",
     "RequestTimeout",
+    "ServiceUnavailable",
     "SlowDown",
     "XAmzContentChecksumMismatch",
     "XAmzContentSHA256Mismatch",
 }
-"""Errors below 500 that pass: damage on the way, a race of two creations, too many requests."""
+"""Errors that pass, though the answer may have another status than 5xx: it is 200 where many are deleted."""
+_REFUSED = {"PreconditionFailed", "NoSuchUpload"}
 _RIGHTS = (
     "the credentials do not allow it: the store needs s3:GetObject, s3:PutObject, s3:DeleteObject, "
     "s3:AbortMultipartUpload, s3:ListBucket and s3:ListBucketMultipartUploads"
@@ -134,6 +138,22 @@ class S3Objects(Objects):
     def delete(self, name: str) -> None:
         self._tried("delete", name, lambda: self._client.delete_object(Bucket=self._bucket, Key=name))
 
+    def delete_each(self, names: Sequence[str]) -> None:
+        left = list(names)
+
+        def ask() -> None:
+            objects = [{"Key": name} for name in left]
+            answer = self._client.delete_objects(
+                Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True}
+            )
+            failed = [item for item in answer.get("Errors", ()) if item["Code"] not in _GONE]
+            if failed:
+                failed.sort(key=lambda item: _passes(ClientError({"Error": item}, "DeleteObjects")))
+                left[:] = [item["Key"] for item in failed]
+                raise ClientError({"Error": {**failed[0], "Key": _listed(left)}}, "DeleteObjects")
+
+        self._tried("delete", _listed(left), ask)
+
     def walk(self, prefix: str) -> Iterator[Entry]:
         for page in self._pages(prefix):
             for item in page.get("Contents", ()):
@@ -189,13 +209,15 @@ class S3Objects(Objects):
             parts: list[dict[str, Any]] = []
             while data := upload.file.read(PART_BYTES):
                 parts.append(self._put_part(target, len(parts) + 1, data))
-            # Tried again by itself: that the upload is gone may mean that a first try completed it.
+            # Tried again by itself: that the upload is gone may mean that a first try completed it. Not so
+            # after a conflict: S3 then wants a new upload (API reference, CompleteMultipartUpload, 409).
             self._tried(
                 "write",
                 upload.name,
                 lambda: self._client.complete_multipart_upload(
                     **target, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
                 ),
+                left=_CONFLICT,
             )
         except BaseException:
             self._abort(upload.name, target["UploadId"])
@@ -241,12 +263,17 @@ class S3Objects(Objects):
         )
         return answer
 
-    def _tried(self, verb: str, name: str, operation: Callable[[], _Result]) -> _Result:
-        """What an operation returns; what may pass is tried again after a pause."""
+    def _tried(self, verb: str, name: str, operation: Callable[[], _Result], left: str = "") -> _Result:
+        """What an operation returns; what may pass is tried again after a pause.
+
+        An error with the code ``left`` is raised as it came: the caller's caller tries all of it again.
+        """
         for pause_s in (*PAUSES_S, None):
             try:
                 return operation()
             except (BotoCoreError, ClientError) as error:
+                if _code(error)[0] == left:
+                    raise
                 if pause_s is None or not _passes(error):
                     raise self._explained(verb, name, error) from error
                 time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads tries, decides nothing
@@ -259,9 +286,10 @@ class S3Objects(Objects):
 
     def _explained(self, verb: str, name: str, error: Exception) -> OSError:
         """The error to raise: it names the object and the remedy, and repeats nothing that may be secret."""
-        place = f"s3://{self._bucket}/{name}"
+        told = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
+        place = f"s3://{self._bucket}/{told.get('Key', name)}"  # of many, those it is about
         code, status = _code(error)
-        if status == 412 or code == "NoSuchUpload":
+        if status == 412 or code in _REFUSED:
             return _RefusedError(place)
         if status == 416:
             return _EmptyError(place)
@@ -281,6 +309,10 @@ class _EmptyError(StoreError):
     """A range of an object that has no bytes."""
 
 
+def _listed(names: Sequence[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
 def _code(error: Exception) -> tuple[str, int]:
     """What kind of error it is, and the status of the answer; 0: there was none."""
     if isinstance(error, ClientError):
@@ -292,8 +324,15 @@ def _code(error: Exception) -> tuple[str, int]:
 def _passes(error: Exception) -> bool:
     code, status = _code(error)
     if isinstance(error, ClientError):
-        return code in _AGAIN or status >= 500 or status in (408, 429)
+        # An answer that began with 200 and ends as a refusal comes from the client as 500.
+        return code not in _REFUSED and (code in _AGAIN or status >= 500 or status in (408, 429))
     return isinstance(error, (HTTPClientError, ConnectError, IncompleteReadError, FlexibleChecksumError))
+
+
+def _add_md5(request: Any, **_: object) -> None:
+    """To a deletion of many: boto3 sends a CRC32 alone, and MinIO knows no other checksum there than this."""
+    digest = hashlib.md5(request.body, usedforsecurity=False).digest()
+    request.headers["Content-MD5"] = base64.b64encode(digest).decode()
 
 
 @lru_cache(maxsize=8)
@@ -313,7 +352,9 @@ def _client(environment: tuple[tuple[str, str], ...]) -> Any:
         request_checksum_calculation="when_required",
     )
     try:
-        return boto3.session.Session().client("s3", config=config)
+        client = boto3.session.Session().client("s3", config=config)
+        client.meta.events.register("before-sign.s3.DeleteObjects", _add_md5)
+        return client
     except (BotoCoreError, ValueError) as error:  # what it is about, but no value: that may be a secret
         msg = (
             f"a store on s3://: got settings that the client refuses ({type(error).__name__}); "

@@ -6,6 +6,7 @@ What is asked afterwards is asked on a sound network, of a store opened anew. Th
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ import pytest
 from bucket_server import ANY, Proxy, drawn
 
 from gradlaw.errors import StoreError
-from gradlaw.store import s3
+from gradlaw.store import paths, s3
 from gradlaw.store.bucket import BucketFiles
 from gradlaw.store.checkpoints import sweep_checkpoints
 from gradlaw.store.compaction import compact
@@ -150,6 +151,41 @@ def test_a_compaction_that_fails_leaves_the_store_as_it_was(
     assert held(address) == rows(driver, range(6))
     assert Store.open(address).resolve().generation == 1
     assert compact(Store.open(address)).generation == 1
+
+
+def test_a_compaction_that_ends_between_deletions_leaves_what_is_right(
+    address: str, proxy: Proxy, driver: ModuleType
+) -> None:
+    """Rows go before the commits that list them, and files of a generation before its manifest."""
+    for number in (2, 4, 6):
+        driver.drive(address, number, 2)
+        compact(Store.open(address))
+    files, gone = open_files(address), list[int]()
+    for allowed in (1, 2, 5, 99):
+        before, left = set(files.scan()), [None] * allowed
+        proxy.plan = lambda method, path, left=left: (
+            (left or ["denied"]).pop() if path.endswith("?delete") else None
+        )
+        with suppress(UnreachableError):
+            compact(Store.open(address), keep_s=0.0)
+        proxy.plan = None
+        there = set(files.scan())
+        gone.append(len(before - there))
+        kept = [name for name in map(paths.parse_data, there) if name]
+        assert {name.pack for name in kept} == {name.pack for name in kept if name.table == "trials"}
+        named = {
+            file["key"]
+            for key in there
+            if paths.parse_manifest(key)
+            for part in json.loads(files.read(key))["parts"]
+            for file in part["files"]
+        }
+        assert {key for key in there if paths.parse_generation_file(key)} == named
+        resolved = Store.open(address).resolve()
+        assert (resolved.index.num_rows, resolved.set_aside) == (6, ())
+    assert gone[:2] == [2, 1 + 2], "the rows of the first pack; its commit, and the rows of the second"
+    assert (min(gone), kept) == (2, []), "the next one goes on, to the end"
+    assert held(address) == rows(driver, range(6))
 
 
 def test_readers_keep_what_they_saw_while_packs_are_written_merged_and_deleted(

@@ -11,6 +11,7 @@ from bucket_server import direct
 
 from gradlaw.store import bucket
 from gradlaw.store.files import Files, content_of, open_files
+from gradlaw.store.local import LocalFiles
 
 
 @pytest.fixture(params=["disk", "address", "gcs_address"], ids=["disk", "s3", "gs"])
@@ -106,6 +107,18 @@ def test_many_are_read_in_their_order(files: Files) -> None:
     assert [content_of(outcome) for _, outcome in read[:-1]] == [key[2:].encode() for key in keys[:-1]]
     with pytest.raises(FileNotFoundError):
         content_of(read[-1][1])
+
+
+def test_many_are_deleted_and_no_other(files: Files) -> None:
+    keys = [f"n/{number}" for number in range(5)]
+    for key in keys:
+        files.create(key, b"")
+    there: list[int] = []
+    files.delete_each(["n/none", *keys[:3]], before=lambda: there.append(len(files.scan("n"))))
+    assert sorted(files.scan("n")) == keys[3:]
+    assert there == ([5, 5, 4, 3] if isinstance(files, LocalFiles) else [5])
+    files.delete_each([], before=lambda: there.append(-1))
+    assert -1 not in there
 
 
 def test_of_many_that_create_one_file_exactly_one_does(files: Files) -> None:

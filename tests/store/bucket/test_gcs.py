@@ -34,6 +34,18 @@ def test_no_fault_of_one_creation_is_seen(fault: Fault, gcs_address: str, gcs_pr
     assert mine.read("a") == b"mine"
 
 
+def test_a_deletion_of_many_goes_on_past_one_that_is_refused(gcs_address: str, gcs_proxy: Proxy) -> None:
+    files = open_files(gcs_address)
+    for key in "abcd":
+        files.create(key, b"")
+    gcs_proxy.plan = lambda method, path: "denied" if method == "DELETE" and path.endswith("b") else None
+    with pytest.raises(
+        UnreachableError, match=rf"cannot delete {gcs_address}/b: status 403; the credentials"
+    ):
+        files.delete_each("abcd")
+    assert set(files.scan()) == {"b"}
+
+
 def test_exactly_one_of_many_creates(gcs_address: str, gcs_proxy: Proxy) -> None:
     gcs_proxy.plan = drawn(1, 0.3)
     with ThreadPoolExecutor(4) as pool:

@@ -80,6 +80,83 @@ def test_a_large_object_is_uploaded_in_parts(
 
 
 @pytest.mark.usefixtures("small_parts")
+def test_an_upload_in_parts_that_met_a_conflict_is_begun_anew(
+    address: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server will not complete the same upload, however often it is asked; nothing is left of it."""
+    asked: list[str] = []
+
+    def plan(method: str, path: str) -> Fault | None:
+        if method != "POST" or "uploadId=" not in path:
+            return None
+        asked.append(path)
+        return "conflict" if path == asked[0] or always else None
+
+    always, proxy.plan = False, plan
+    files = open_files(address)
+    assert files.create("large", LARGE)
+    assert len(asked) == len(set(asked)) == 2
+    assert files.read("large") == LARGE
+    assert not files.create("large", LARGE)
+    asked.clear()
+    always = True
+    monkeypatch.setattr(s3, "PAUSES_S", (0.001,) * 2)
+    with pytest.raises(
+        UnreachableError, match=r"cannot write s3://results/.*/other: ConditionalRequestConflict"
+    ):
+        files.create("other", LARGE)
+    assert len(asked) == len(set(asked)) == 3
+    assert not direct(proxy).list_multipart_uploads(Bucket="results").get("Uploads")
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_refusal_that_comes_after_the_answer_has_begun_is_one(address: str, proxy: Proxy) -> None:
+    """While parts are joined the server keeps the line busy, so that it has answered 200 before it knows."""
+    files = open_files(address)
+    assert files.create("large", b"by another")
+    proxy.plan = lambda method, path: "refused_within" if method == "POST" and "uploadId=" in path else None
+    assert not files.create("large", LARGE)
+    assert proxy.done == {"refused_within": 1}
+    assert files.read("large") == b"by another"
+
+
+@pytest.mark.parametrize("fault", [*ANY, "flip_up", "some_busy"])
+def test_no_fault_of_a_deletion_of_many_is_seen(fault: Fault, address: str, proxy: Proxy) -> None:
+    files = open_files(address)
+    for key in "abc":
+        files.create(key, b"")
+    once(proxy, fault, "POST")
+    files.delete_each(["a", "none", "c"])
+    proxy.settle()
+    assert proxy.done == {fault: 1}
+    assert set(files.scan()) == {"b"}
+
+
+def test_of_many_deletions_those_refused_are_named(address: str, proxy: Proxy) -> None:
+    files = open_files(address)
+    for key in "abc":
+        files.create(key, b"")
+    once(proxy, "some_denied", "POST")
+    with pytest.raises(
+        UnreachableError, match=rf"cannot delete {address}/a and 1 more: AccessDenied; the cred"
+    ):
+        files.delete_each("abc")
+    assert set(files.scan()) == {"a", "b"}
+    once(proxy, "denied", "POST")
+    with pytest.raises(
+        UnreachableError, match=rf"cannot delete {address}/a and 1 more: AccessDenied; the cred"
+    ):
+        files.delete_each("ab")
+
+
+def test_one_request_deletes_a_thousand(address: str, proxy: Proxy) -> None:
+    """It is all that one may name."""
+    steps: list[int] = []
+    open_files(address).delete_each(map(str, range(2001)), before=lambda: steps.append(proxy.seen["POST"]))
+    assert (steps, proxy.seen.total()) == ([0, 1, 2], 3)
+
+
+@pytest.mark.usefixtures("small_parts")
 def test_what_was_never_completed_is_swept_when_it_is_old(address: str, proxy: Proxy) -> None:
     key = f"{address.removeprefix('s3://results/')}/_generations/1/x.parquet"
     begun = direct(proxy).create_multipart_upload(Bucket="results", Key=key)
