@@ -17,14 +17,17 @@ from gradlaw import cli
 from gradlaw.engine import run as engine_run
 from gradlaw.errors import SchemaError
 from gradlaw.pack import Training
+from gradlaw.planning.planned import plan_study
 from gradlaw.probe import Snapshot
 from gradlaw.rules.sgd import SGD
-from gradlaw.running import measurable
+from gradlaw.running import measurable, remeasure
+from gradlaw.running.measurable import Lacking, survey
 from gradlaw.running.options import RunOptions
 from gradlaw.running.runner import RunSummary
 from gradlaw.schedules import Constant
-from gradlaw.store import writer
+from gradlaw.store import paths, writer
 from gradlaw.store.compaction import compact
+from gradlaw.store.leases import Lease, Leases
 from gradlaw.store.resolve import Resolved
 from gradlaw.store.store import Store
 from gradlaw_analysis.catalog import Catalog
@@ -143,10 +146,10 @@ def test_a_run_of_the_rest_after_a_measurement(trained: Trained, stored: Stored,
     assert len(found["trials"]) == 6
 
 
-def test_what_another_process_commits_meanwhile_disturbs_nothing(
+def test_what_another_process_measures_meanwhile_is_not_measured_twice(
     stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It lands after the store was listed: what is read is what was listed."""
+    """It lands after the store was listed, so that it is looked for before each pack."""
     store = stored("demo", tmp_path / "store")
     found = measurable._kept_digests
 
@@ -157,9 +160,53 @@ def test_what_another_process_commits_meanwhile_disturbs_nothing(
 
     monkeypatch.setattr(measurable, "_kept_digests", meanwhile)
     summary = gradlaw.measure(KEPT, store=store, set=OTHER)
-    assert (summary.trials_measured, summary.left) == (6, {})
+    assert (summary.trials_measured, summary.trials_held, summary.left) == (0, 6, {})
+    assert len(committed(store)) == 6 + 6
     anew = stored("demo", tmp_path / "anew", OTHER)
     assert views(store, summary.plan_id) == views(anew, summary.plan_id)
+
+
+def test_what_another_measures_is_waited_for_and_taken_over_if_it_dies(
+    stored: Stored, tmp_path: Path
+) -> None:
+    store = stored("demo", tmp_path / "store")
+    opened, lines = Store.open(store), list[str]()
+    plan = plan_study(KEPT, overrides=OTHER).plan
+    elsewhere, last = [lacking.pack_id for lacking in survey(plan, opened)]
+    key = paths.lease(elsewhere, 1)
+    assert opened.files.create(key, b'{"host": "elsewhere", "boot_id": "other", "pid": 1}')
+
+    def say(line: str) -> None:
+        lines.append(line)
+        assert [*Leases(opened.files).live()] == [elsewhere], "the rest is measured, and its lease free"
+        assert {row["pack_id"] for row in committed(store) if row["attempt"]} == {last}
+        (store / key).unlink()
+
+    summary = gradlaw.measure(KEPT, store=store, set=OTHER, say=say)
+    assert [line.partition(" on elsewhere")[0] for line in lines] == [
+        "waiting: what is left is being run by others"
+    ]
+    assert (summary.trials_measured, summary.left) == (6, {})
+    assert Leases(opened.files).live() == {}
+
+
+def test_while_a_pack_is_measured_its_lease_tells_who_does(
+    stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = stored("demo", tmp_path / "store")
+    leased: list[Lease] = []
+    measured = remeasure.commit_measured
+
+    def seen(lacking: Lacking, opened: Store) -> None:
+        leased.extend(Leases(opened.files).live().values())
+        measured(lacking, opened)
+
+    monkeypatch.setattr(remeasure, "commit_measured", seen)
+    plan_id = gradlaw.measure(KEPT, store=store, set=OTHER).plan_id
+    assert [(lease.tenant.plan_id, lease.tenant.num_trials) for lease in leased] == [
+        (plan_id, 4),
+        (plan_id, 2),
+    ]
 
 
 def test_what_is_held_is_copied_and_not_measured(
@@ -298,6 +345,15 @@ def test_killed_half_way(
     anew = stored("demo", tmp_path / "anew", OTHER)
     (plan,) = Store.open(anew).plans()
     assert views(store, plan.plan_id) == views(anew, plan.plan_id)
+
+
+@pytest.mark.slow
+def test_two_at_once_measure_no_trial_twice(drivers: Drivers, stored: Stored, tmp_path: Path) -> None:
+    store = stored("demo", tmp_path / "store")
+    document = {"study": str(KEPT), "store": str(store), "measure": OTHER}
+    pids = [drivers.start(**document) for _ in range(3)]
+    assert [drivers.wait(pid) for pid in pids] == [0, 0, 0]
+    assert len(committed(store)) == 6 + 6
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:

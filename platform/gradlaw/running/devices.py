@@ -49,7 +49,7 @@ def devices_held(plan: Plan, resolved: Resolved, files: Files, needed: Needed) -
     trained = pa.array([item.trial.trial_id for pack in trains for item in pack.members], pa.string())
     asked = pc.is_in(resolved.index["trial_id"], value_set=trained).to_numpy()
     counting = winners(resolved.index, needed) & asked
-    ends = np.cumsum([unit.index.num_rows for unit in resolved.units])[:-1]
+    ends = np.cumsum([unit.num_rows for unit in resolved.units])[:-1]
     rows = {
         next(file.key for file in unit.files if file.table == paths.TRIALS): own
         for unit, own in zip(resolved.units, np.split(counting, ends), strict=True)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no types
 
 from gradlaw.engine.chunk import probes_due
+from gradlaw.fingerprint import digest
 from gradlaw.pack import Member, Pack, Training, probe_digests
 from gradlaw.planning.plan import Plan
 from gradlaw.probe import MetricProbe, TableProbe
@@ -21,6 +22,7 @@ from gradlaw.probes.weights import BUFFER, PARAMETER, WEIGHTS, Weights, shape_te
 from gradlaw.random import streams_of
 from gradlaw.running.pending import Index, is_held, planned_trials
 from gradlaw.store import paths
+from gradlaw.store.attempts import Seen, Sight
 from gradlaw.store.committed import committed_rows
 from gradlaw.store.paths import PackKey
 from gradlaw.store.resolve import Resolved, Unit
@@ -64,11 +66,20 @@ class Lacking(NamedTuple):
         pack: As it was planned.
         jobs: Members that can be measured.
         left: Why the other lacking ones cannot, by trial id.
+        pack_id: Of the pack that its measurements are committed as.
+        seen: What was seen of that one.
     """
 
     pack: Pack
     jobs: tuple[Job, ...]
     left: Mapping[str, str]
+    pack_id: str
+    seen: Seen
+
+    @property
+    def first_attempt(self) -> int:
+        """The least number of a commit of the measurements: above those of what they are made of."""
+        return 1 + max(job.source.attempt for job in self.jobs)
 
 
 def survey(plan: Plan, store: Store) -> Iterator[Lacking]:
@@ -86,8 +97,15 @@ def survey(plan: Plan, store: Store) -> Iterator[Lacking]:
     asked = {item.trial.trial_id for _, members in lacking for item in members}
     sources = TrialIndex(resolved.index, {trial_id: {*needed[trial_id], *kept} for trial_id in asked})
     units = {pack: unit for unit in resolved.units for pack in unit.packs}
+    sight = Sight(resolved, [_measured(pack) for pack, _ in lacking])
     for pack, members in lacking:
-        yield _Survey(pack, store, units, sources).run(members)
+        jobs, left = _Survey(pack, store, units, sources).run(members)
+        yield Lacking(pack, jobs, left, _measured(pack), sight.of(_measured(pack)))
+
+
+def _measured(pack: Pack) -> str:
+    """Id of the pack that measurements of a pack are committed as."""
+    return digest(["measured", pack.pack_id])
 
 
 def _lacking(pack: Pack, index: Index) -> list[Member]:
@@ -109,7 +127,7 @@ class _Survey:
         self._jobs: list[Job] = []
         self._left: dict[str, str] = {}
 
-    def run(self, members: Sequence[Member]) -> Lacking:
+    def run(self, members: Sequence[Member]) -> tuple[tuple[Job, ...], Mapping[str, str]]:
         groups: dict[int, list[tuple[Member, TrialStatus]]] = {}
         for member in members:
             entry = self._sources.get(member.trial.trial_id)
@@ -120,7 +138,7 @@ class _Survey:
                 groups.setdefault(id(self._units[entry.pack]), []).append((member, entry))
         for group in groups.values():
             self._look(group)
-        return Lacking(self._pack, tuple(self._jobs), self._left)
+        return tuple(self._jobs), self._left
 
     def _at_once(self, entry: TrialStatus | None) -> str:
         """Why a trial cannot be measured, as far as the index tells; "" if it may be."""

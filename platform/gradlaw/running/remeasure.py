@@ -3,41 +3,36 @@
 A trial's new measurements make a commit that holds all that the plan asks of the trial: what stood in the
 store, copied as it is, and the new rows. So each trial has one winner, as ever, and a process that is killed
 half-way has written nothing that is seen. The commit's number is above that of what it read, so that where
-nothing else decides, what was measured first wins, of all trials alike.
+nothing else decides, what was measured first wins, of all trials alike. As a run does, it takes a lease of
+each pack, so that of several at once one measures it and the others wait.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import NamedTuple
-
-import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
-import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no types
-import torch
-from torch import Tensor
 
 from gradlaw.adaptive.growth import Growth
-from gradlaw.engine.members import DTYPES
 from gradlaw.engine.rows import declared, metrics_table, with_trial
-from gradlaw.errors import StoreError
-from gradlaw.fingerprint import digest
 from gradlaw.launch.committing import open_writer
 from gradlaw.pack import Pack, Training, probe_digests
 from gradlaw.planning.plan import Plan
 from gradlaw.planning.planned import plan_study
 from gradlaw.probe import Snapshot
-from gradlaw.probes.weights import BUFFER, PARAMETER, WEIGHTS, tensor_of
-from gradlaw.random import streams_of
 from gradlaw.running.measurable import Job, Lacking, survey
 from gradlaw.running.pending import changed_source, planned_trials
 from gradlaw.running.recorded import record_plan
+from gradlaw.running.snapshots import snapshots
+from gradlaw.running.telling import Teller
+from gradlaw.running.waiting import Waiting
+from gradlaw.store.attempts import committed_since
 from gradlaw.store.committed import committed_rows
 from gradlaw.store.files import Files
-from gradlaw.store.resolve import Unit
+from gradlaw.store.leases import Leases, Tenant
 from gradlaw.store.store import Store
 from gradlaw.store.trials import TrialRow
 from gradlaw.store.writer import PackWriter
@@ -121,7 +116,7 @@ def measure(
     record_plan(opened, planned, index, needed)
     if changed := changed_source(plan, index):
         say(f"warning: {changed} trials were run by other source of their task, rule or schedule")
-    measured, left = _measure_plan(plan, opened, say)
+    measured, left = _Measuring(plan, opened, say).go()
     _name_left(left, say)
     return MeasureSummary(
         plan_id=plan.plan_id,
@@ -137,19 +132,49 @@ def _silent(line: str) -> None:
     del line
 
 
-def _measure_plan(plan: Plan, store: Store, say: Say) -> tuple[int, dict[str, str]]:
-    """Measures pack by pack; the number of trials measured, and why others were not, by trial id."""
-    measured, left = 0, dict[str, str]()
-    said = time.monotonic()
-    for lacking in survey(plan, store):
-        left |= lacking.left
-        if lacking.jobs:
-            commit_measured(lacking, store)
-            measured += len(lacking.jobs)
-        if time.monotonic() - said >= _SAY_EVERY_S:
-            said = time.monotonic()
-            say(f"{measured} trials measured, {len(left)} left alone")
-    return measured, left
+class _Measuring:
+    """One measurement of a plan on a store."""
+
+    def __init__(self, plan: Plan, store: Store, say: Say) -> None:
+        self._plan, self._store, self._say = plan, store, say
+        driver = uuid.uuid4().hex
+        self._tenant = Tenant(driver=driver, study=plan.study, plan_id=plan.plan_id, device="cpu")
+        self._leases = Leases(store.files, driver)
+        self._waiting = Waiting(self._leases, Teller(say))
+        self._num_measured = 0
+        self._said = time.monotonic()
+
+    def go(self) -> tuple[int, dict[str, str]]:
+        """Measures pack by pack; the number of trials measured, and why others were not, by trial id."""
+        while True:
+            left: dict[str, str] = {}
+            of_others: list[str] = []
+            for lacking in survey(self._plan, self._store):
+                left |= lacking.left
+                if lacking.jobs and not self._measure(lacking):
+                    of_others.append(lacking.pack_id)
+                if time.monotonic() - self._said >= _SAY_EVERY_S:
+                    self._said = time.monotonic()
+                    self._say(f"{self._num_measured} trials measured, {len(left)} left alone")
+            if not of_others:
+                return self._num_measured, left
+            if held := self._leases.live(of_others):
+                self._waiting.until_one_is_free(held)
+
+    def _measure(self, lacking: Lacking) -> bool:
+        """Measures a pack, unless another does, or has done so since the look at the store."""
+        tenant = replace(self._tenant, num_trials=len(lacking.jobs))
+        hold = self._leases.acquire(lacking.pack_id, tenant)
+        if hold is None:
+            return False
+        with hold:
+            first = lacking.first_attempt
+            files, study = self._store.files, self._plan.study
+            if committed_since(files, study, lacking.pack_id, lacking.seen, first=first):
+                return False
+            commit_measured(lacking, self._store)
+        self._num_measured += len(lacking.jobs)
+        return True
 
 
 def _name_left(left: Mapping[str, str], say: Say) -> None:
@@ -167,16 +192,14 @@ def commit_measured(lacking: Lacking, store: Store) -> None:
 
     As a pack of its own: the one planned may run yet, for the members that are left.
     """
-    pack_id = digest(["measured", lacking.pack.pack_id])
-    pack = replace(lacking.pack, pack_id=pack_id, members=tuple(job.member for job in lacking.jobs))
-    first = 1 + max(job.source.attempt for job in lacking.jobs)
+    pack = replace(lacking.pack, pack_id=lacking.pack_id, members=tuple(job.member for job in lacking.jobs))
     groups: dict[tuple[int, tuple[str, ...]], list[Job]] = {}
     for job in lacking.jobs:
         groups.setdefault((id(job.unit), tuple(table.name for table in job.copied)), []).append(job)
-    with open_writer(store, pack, first) as writer:
+    with open_writer(store, pack, lacking.first_attempt) as writer:
         for jobs in groups.values():
             _copy(pack, jobs, store.files, writer)
-            for job, snapshot in _snapshots(pack, jobs, store.files):
+            for job, snapshot in snapshots(pack, jobs, store.files):
                 _probe(job, snapshot, writer)
         asked = tuple(sorted(probe_digests(pack.program)))
         writer.commit([_trial_row(job, asked) for job in lacking.jobs])
@@ -196,62 +219,6 @@ def _probe(job: Job, snapshot: Snapshot, writer: PackWriter) -> None:
         for name, columns in probe.rows(snapshot).items():
             table = declared(name, probe.tables(), f"probe {probe.name}")
             writer.append(table, with_trial(table, columns, job.member.trial.trial_id))
-
-
-def _snapshots(pack: Pack, jobs: Sequence[Job], files: Files) -> Iterator[tuple[Job, Snapshot]]:
-    """What the table probes due would have seen while the trials ran."""
-    program = pack.program
-    assert isinstance(program, Training)
-    task = program.task.to(torch.device("cpu"), DTYPES[program.dtype])
-    params, buffers = program.task.init(streams_of(jobs[0].member.trial.seed))
-    by_id = {job.member.trial.trial_id: job for job in jobs if job.due}
-    for kept in _kept_weights(files, jobs[0].unit, by_id, len(params) + len(buffers)):
-        job = by_id[kept.trial_id]
-        seed = job.member.trial.seed
-        yield (
-            job,
-            Snapshot(
-                task=task,
-                params={name: kept.tensors[PARAMETER, name] for name in params},
-                buffers={name: kept.tensors[BUFFER, name] for name in buffers},
-                split=None if program.task.num_rows is None else program.task.split(streams_of(seed)),
-                hyperparameters=job.member.hyperparameters,
-                seed=seed,
-                step=kept.step,
-                steps=job.member.trial.steps,
-            ),
-        )
-
-
-class _Kept(NamedTuple):
-    """All that is kept of one trial at one step, by kind and name."""
-
-    trial_id: str
-    step: int
-    tensors: Mapping[tuple[str, str], Tensor]
-
-
-def _kept_weights(files: Files, unit: Unit, jobs: Mapping[str, Job], num_tensors: int) -> Iterator[_Kept]:
-    """The weights that are due, each whole, with hardly more than one row group in memory."""
-    wanted = {trial_id: job.source for trial_id, job in jobs.items()}
-    steps = sorted({step for job in jobs.values() for step in job.due})
-    begun: dict[tuple[str, int], dict[tuple[str, str], Tensor]] = {}
-    whole: set[tuple[str, int]] = set()
-    names = ["trial_id", "step", "kind", "name", "dtype", "shape", "values"]
-    for group in committed_rows(files, unit, WEIGHTS.name, wanted) if jobs else ():
-        rows = group.filter(pc.is_in(group["step"], value_set=pa.array(steps, pa.int64())))
-        for trial_id, step, kind, name, dtype, shape, values in zip(
-            *(rows[item].to_pylist() for item in names), strict=True
-        ):
-            if step in jobs[trial_id].due and (trial_id, step) not in whole:  # two probes may have kept it
-                tensors = begun.setdefault((trial_id, step), {})
-                tensors[kind, name] = tensor_of(dtype, shape, values)
-                if len(tensors) == num_tensors:  # a group may end between two rows of one step
-                    whole.add((trial_id, step))
-                    yield _Kept(trial_id, step, begun.pop((trial_id, step)))
-    if begun:
-        msg = f"weights of {', '.join(trial_id for trial_id, _ in begun)} are not whole; restore the store"
-        raise StoreError(msg)
 
 
 def _trial_row(job: Job, probes: Sequence[str]) -> TrialRow:

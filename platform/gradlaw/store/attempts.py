@@ -47,8 +47,15 @@ class Sight:
         return Seen(frozenset(self._found.get(pack_id, ())), self._generation)
 
 
-def committed_since(files: Files, study: str, pack_id: str, seen: Seen) -> bool:
+def committed_since(files: Files, study: str, pack_id: str, seen: Seen, *, first: int = 0) -> bool:
     """Whether an attempt at a pack was committed that was not seen: a look at few files, as a rule at one.
+
+    Args:
+        files: The store's.
+        study: Name of the study.
+        pack_id: The pack.
+        seen: What was seen of it.
+        first: Attempts below this one may be lacking; none is after the first that lacks.
 
     Raises:
         StoreError: The store cannot be read.
@@ -58,9 +65,10 @@ def committed_since(files: Files, study: str, pack_id: str, seen: Seen) -> bool:
         pack = PackKey(pack_id, number)
         if number in seen.committed:
             continue
-        if not files.exists(paths.attempt(pack)):
+        if files.exists(paths.attempt(pack)):
+            open_.append(pack)
+        elif number >= first:
             break
-        open_.append(pack)
     if any(files.exists(paths.data(paths.TRIALS, study, pack)) for pack in open_):
         return True
     return bool(open_) and not _merged_since(files, seen.generation).isdisjoint(open_)
