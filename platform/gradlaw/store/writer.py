@@ -56,8 +56,7 @@ def sweep_live(files: Files, *, keep_s: float = LIVE_KEEP_S) -> int:
         latest[pack] = max(latest.get(pack, 0.0), entry.modified_s)
     now = files.now() if entries else 0.0
     old = [entry.key for pack, entry in entries if latest[pack] < now - keep_s]
-    for key in old:
-        files.delete(key)
+    files.delete_each(old)
     return len(old)
 
 
