@@ -95,6 +95,7 @@ def compact(store: Store, *, keep_s: float = KEEP_S, part_bytes: int = PART_BYTE
     fresh = [unit for unit in resolved.units if not _is_part(unit)]
     generation, merged, named = resolved.generation, 0, list(resolved.set_aside)
     if fresh or _waiting(files, resolved, keep_s):
+        paths.manifest(resolved.generation + 1)  # raises before anything is written
         parts = _Merge(files, resolved.generation + 1, part_bytes).run(resolved.units, named)
         if _publish(files, resolved.generation + 1, parts):
             packs = _packs_of(parts)

@@ -26,7 +26,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from gradlaw.errors import UsageError
+from gradlaw.errors import StoreError, UsageError
 
 STORE = "store.json"
 TRIALS, METRICS = "trials", "metrics"
@@ -41,6 +41,8 @@ PACK = r"[A-Za-z0-9_]+"
 PLAN = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
 NUMBER = r"(?:0|[1-9][0-9]{0,8})"
 """Of an attempt, a round or a generation: as it is written here, so that no two names have one meaning."""
+LAST = 999_999_999
+"""The largest of them."""
 _DATA = re.compile(rf"({NAME})/study=({NAME})/({PACK})-({NUMBER})\.parquet")
 _LIVE = re.compile(rf"{LIVE}/({PACK})-({NUMBER})-[0-9]{{1,18}}-{NUMBER}\.parquet")
 _CHECKPOINT = re.compile(
@@ -143,7 +145,13 @@ def parse_checkpoint(key: str) -> CheckpointKey | None:
 
 
 def manifest(generation: int) -> str:
-    """Key of a generation's manifest."""
+    """Key of a generation's manifest; raises StoreError where none would be read: after the last number."""
+    if generation > LAST:
+        msg = (
+            f"generation {generation}: allowed up to {LAST}; compactions do not get there, so that "
+            f"{GENERATIONS}/{LAST}.json came by other means: move it out of the store, and compact again"
+        )
+        raise StoreError(msg)
     return f"{GENERATIONS}/{generation}.json"
 
 
