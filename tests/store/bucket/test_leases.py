@@ -10,8 +10,9 @@ from bucket_server import Proxy, drawn
 
 from gradlaw.errors import StoreError
 from gradlaw.store import paths
+from gradlaw.store.bucket import BucketFiles
 from gradlaw.store.files import open_files
-from gradlaw.store.leases import Leases, Tenant
+from gradlaw.store.leases import EXPIRE_S, Leases, Tenant
 
 
 def test_one_holds_renews_and_lets_go(address: str) -> None:
@@ -25,6 +26,22 @@ def test_one_holds_renews_and_lets_go(address: str) -> None:
     hold.release()
     assert Leases(open_files(address)).live() == {}
     assert Leases(open_files(address)).acquire("p0", Tenant(driver="b"))
+
+
+def test_what_a_clock_put_back_left_in_the_future_holds_for_two_terms_at_most(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However far it is: a dead holder's is free, and a living one that is taken for dead finds out."""
+    hold = Leases(open_files(address)).acquire("p0", Tenant(driver="a"))
+    assert hold
+    now = BucketFiles.now
+    monkeypatch.setattr(BucketFiles, "now", lambda files: now(files) - EXPIRE_S / 2)
+    assert Leases(open_files(address)).acquire("p0", Tenant(driver="b")) is None
+    monkeypatch.setattr(BucketFiles, "now", lambda files: now(files) - EXPIRE_S - 5)
+    assert Leases(open_files(address)).live() == {}
+    other = Leases(open_files(address)).acquire("p0", Tenant(driver="b"))
+    assert other
+    assert not hold.renew()
 
 
 @pytest.mark.parametrize("seed", range(3))
