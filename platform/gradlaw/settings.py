@@ -19,14 +19,16 @@ def parse_settings(texts: Iterable[str]) -> dict[str, object]:
     {'lr': 0.001, 'batch_size': [8, 16], 'sampling': 'epoch'}
     """
     settings: dict[str, object] = {}
+    given: dict[str, str] = {}
     faults = []
     for part in [item for text in texts for item in _split(text)]:
         name, separator, value = (piece.strip() for piece in part.partition("="))
         if not separator or not name or not value:
             faults.append(f"--set: got {part!r}, allowed name=value or name=[value,...]")
-        elif name in settings:
-            faults.append(f"--set: {name} is given twice")
+        elif name in given:
+            faults.append(f"--set: {name}: got {given[name]} and {value}, allowed one of them")
         else:
+            given[name] = value
             try:
                 settings[name] = _number(yaml.safe_load(value))
             except (yaml.YAMLError, RecursionError):  # an alias may hold itself

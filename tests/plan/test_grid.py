@@ -15,9 +15,15 @@ from gradlaw.errors import ConfigurationError
 from gradlaw.fingerprint import digest, encode
 from gradlaw.pack import HALF_REASON, Training
 from gradlaw.planning.plan import Plan
+from gradlaw.probes import ParameterMax
 from gradlaw.rules.sgd import SGD
 from gradlaw.schedules import LinearWarmup
 from gradlaw.study import Grid
+
+
+class _Same(ParameterMax):
+    name = "same"
+
 
 HALVING = Halving(metric="loss", first=4, factor=2)
 
@@ -171,6 +177,14 @@ def test_steps_are_set_as_an_axis() -> None:
 @pytest.mark.parametrize(
     ("how", "fault"),
     [
+        (
+            {"probes": (ParameterMax(), ParameterMax())},
+            "probes: got parameter_max twice with the same settings, allowed once",
+        ),
+        (
+            {"probes": (ParameterMax(), _Same())},
+            "metrics: got column parameter_max twice; allowed: once",
+        ),
         ({"steps": (5, -1)}, "steps: got -1, allowed >= 0"),
         ({"steps": (5, 5)}, "steps: got 5 twice, allowed once"),
         ({"steps": ()}, "steps: got no value"),

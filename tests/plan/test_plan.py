@@ -150,7 +150,9 @@ def test_settings_are_read_as_typed(settings: dict[str, Any]) -> None:
     [
         (["lr"], ["got 'lr', allowed name=value"]),
         (["=1", "b=2"], ["got '=1'"]),
-        (["a=1,a=2"], ["a is given twice"]),
+        (["a=1,a=2"], ["--set: a: got 1 and 2, allowed one of them"]),
+        (["lr=[0.1,0.2]", "b=3,lr=1e-3"], ["lr: got [0.1,0.2] and 1e-3"]),
+        (["a={,a=2"], ["a: got '{'", "a: got { and 2"]),
         (["a=[1,2"], ["a: got '[1,2'"]),
         (["x", "y", "a={"], ["got 'x'", "got 'y'", "a: got '{'"]),
         (["lr="], ["got 'lr=', allowed name=value"]),

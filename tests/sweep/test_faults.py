@@ -39,6 +39,15 @@ def faults(path: Path, **given: object) -> list[str]:
         ("schedule: linear_wramup\n", 5, "unknown schedule 'linear_wramup'; did you mean 'linear_warmup'?"),
         ("probes: [full_loss, gradient_nrm]\n", 5, "unknown probe 'gradient_nrm'; did you mean"),
         ("probes:\n  - full_loss\n  - full_loss\n", 7, "probes: got full_loss twice, allowed: once"),
+        (
+            "probes:\n  - weights: {steps: [1, 1]}\n",
+            6,
+            "probes: probe weights: got steps (1, 1)",
+        ),
+        ("name: one\nname: two\n", 6, "name: stands twice, first in line 5; allowed: once"),
+        ("seeds: 2\n", 5, "seeds: stands twice, first in line 4; allowed: once"),
+        ("grid: {lr: [0.1], lr: [0.2]}\n", 5, "lr: stands twice, first in line 5; allowed: once"),
+        ("zip:\n- {lr: [0.1]}\n- {lr: [0.2]}\n", 7, "zip.lr: stands twice, first in line 6; allowed: once"),
         ("probes:\n  - full_loss: {depth: 1}\n", 6, "unknown setting of probe full_loss 'depth'"),
         ("probes: full_loss\n", 5, "probes: got 'full_loss', allowed a list"),
         ("probes: [{a: 1, b: 2}]\n", 5, "probes: got 2 names in one entry, allowed one"),
@@ -269,6 +278,11 @@ def test_faults_of_the_command_line_have_no_line(sweep_file: Write) -> None:
         "command line: values: unknown hyperparameter 'bta1'",
         "command line: grid.lr: got -1, allowed >= 0",
     ]
+
+
+def test_seeds_are_said_once(sweep_file: Write) -> None:
+    (fault,) = faults(sweep_file(BASE), overrides={"seeds": 3}, seeds=4)
+    assert fault == "seeds: got 4 by --seeds and 3 by --set, allowed one of them"
 
 
 def test_a_sweep_has_one_preset(sweep_file: Write) -> None:

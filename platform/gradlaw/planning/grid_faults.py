@@ -14,7 +14,7 @@ from gradlaw.errors import ConfigurationError
 from gradlaw.hyperparameter import Hyperparameter, Scalar, unknown_names
 from gradlaw.measurement import Measurement
 from gradlaw.pack import DTYPE, Training
-from gradlaw.probe import TableProbe
+from gradlaw.probe import Probe, TableProbe
 from gradlaw.random import streams_of
 from gradlaw.space import Edge
 from gradlaw.study import Grid
@@ -89,7 +89,7 @@ def grid_faults(grid: Grid, declared: Declared) -> list[str]:
         ]
     faults += [fault for item in _NUMBERS if (fault := item.check(getattr(grid, item.name)))]
     wrong = _axis_faults(STEPS, steps_of(grid))
-    return faults + (wrong or _probe_faults(grid)) + _end_faults(grid)
+    return faults + _repeated_probes(grid.probes) + (wrong or _probe_faults(grid)) + _end_faults(grid)
 
 
 def _axis_faults(item: Hyperparameter, values: Sequence[object]) -> list[str]:
@@ -134,6 +134,18 @@ def _probe_faults(grid: Grid) -> list[str]:
         for steps in steps_of(grid)
         for step in sorted(set(probe.at(steps)))
         if not 0 <= step <= steps
+    ]
+
+
+def _repeated_probes(probes: Sequence[Probe]) -> list[str]:
+    """Probes that would write every row twice."""
+    names = set(_repeated(probe.name for probe in probes))
+    digests = {probe.digest: probe.name for probe in probes if probe.name in names}
+    alike = Counter(probe.digest for probe in probes if probe.name in names)
+    return [
+        f"probes: got {digests[digest]} twice with the same settings, allowed once"
+        for digest, count in alike.items()
+        if count > 1
     ]
 
 
@@ -232,8 +244,6 @@ def _metric_faults(program: Training) -> list[str]:
     crossed = {
         f"probe {item.probe.name}: crossing's metric": item.target.metric for item in crossings_of(program)
     }
-    if not asked and not crossed:
-        return []
     try:
         logged = tuple(column.name for column in metrics_table(program).columns if column.name != "step")
     except ConfigurationError as error:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gradlaw.errors import GradlawError, UnknownNameError
+from gradlaw.errors import ConfigurationError, GradlawError, UnknownNameError
 from gradlaw.planning.probe_settings import hints_of, is_of
 from gradlaw.probe import Probe
 from gradlaw.probes import PROBES
@@ -114,9 +114,12 @@ def _construct(kind: type[Probe], line: int, given: Mapping[str, Item], faults: 
         return None
     try:
         return kind(**sound)
+    except ConfigurationError as error:
+        for fault in error.faults:
+            faults.add(line, f"probes: {fault}")
     except (GradlawError, ValueError, TypeError) as error:
         faults.add(line, f"{kind.name}: {error}")
-        return None
+    return None
 
 
 def _plain(item: Item) -> Any:

@@ -38,6 +38,9 @@ def plan_sweep(
         UnknownNameError: No such preset.
         ConfigurationError: All faults, each with its line.
     """
+    if seeds is not None and "seeds" in (overrides or {}):
+        msg = f"seeds: got {seeds} by --seeds and {(overrides or {})['seeds']} by --set, allowed one of them"
+        raise ConfigurationError([msg])
     given = {**(overrides or {}), **({} if seeds is None else {"seeds": seeds})}
     of_probes = {name: value for name, value in given.items() if MARK in name}
     sweep = read_sweep(path, {name: value for name, value in given.items() if name not in of_probes})
