@@ -1,4 +1,7 @@
-"""``gradlaw run`` as a process: exit codes, streams, interrupts, and what it leaves behind."""
+"""``gradlaw run``: exit codes, streams, interrupts, and what it leaves behind.
+
+As a process where it is interrupted, where Ray writes too, and once where it is used wrongly; else here.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,63 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from held import STUDIES, committed, states
 
+from gradlaw.cli import main
+from gradlaw.store.store import Store
+
 TINY, TROUBLED, CLAIMED = (str(STUDIES / name) for name in ("tiny", "troubled", "claimed"))
 
 
-def gradlaw(*words: str, cwd: Path, **kwargs: object) -> subprocess.CompletedProcess[str]:
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def in_a_process(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """As whoever types it has it."""
     return subprocess.run(
         [sys.executable, "-m", "gradlaw.cli", *words], cwd=cwd, capture_output=True, text=True, timeout=120
     )
+
+
+@pytest.fixture
+def gradlaw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """The same in this process: a command, and a new one, from an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["gradlaw", *words])
+        capfd.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return subprocess.CompletedProcess(words, code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "first"), [([], "-- what we want"), (["--format", "csv"], "--what = we"), (["--"], "-- what")]
+)
+def test_a_query_may_begin_with_a_comment(gradlaw: Run, words: list[str], first: str) -> None:
+    Store.create("results")
+    asked = gradlaw("sql", *words, f"{first}\nSELECT 6 * 7 AS answer")
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.splitlines()[0].strip() == "answer"
+    assert "42" in asked.stdout
+
+
+def test_a_misspelt_option_is_no_query(gradlaw: Run) -> None:
+    for words in (["--stroe", "x"], ["--stroe=a b"]):
+        asked = gradlaw("sql", *words, "SELECT 1")
+        assert asked.returncode == 2
+        assert "--stroe" in asked.stderr
 
 
 def heed_interrupts() -> None:
@@ -64,7 +110,7 @@ def short() -> Iterator[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["inline", "ray"])
 def test_an_interrupt_keeps_what_is_committed_and_leaves_nothing_behind(
-    launcher: str, tmp_path: Path, short: str
+    launcher: str, tmp_path: Path, short: str, gradlaw: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process, children = interrupted(launcher, tmp_path, short)
     out, err = process.communicate(timeout=60)
@@ -79,7 +125,8 @@ def test_an_interrupt_keeps_what_is_committed_and_leaves_nothing_behind(
     kept = len(committed(tmp_path / "store"))
     assert 0 < kept < 6
     words = ["run", TROUBLED, "--preset", "slow", "--seeds", "6", "--set", "steps=40", "--launcher", "inline"]
-    again = gradlaw(*words, "--store", str(tmp_path / "store"), cwd=tmp_path)
+    monkeypatch.setenv("TROUBLED_HURRY", __file__)
+    again = gradlaw(*words, "--store", str(tmp_path / "store"))
     assert again.returncode == 0, again.stderr
     assert f"12 trials, {kept}" not in again.stderr
     assert f"6 trials, {kept} in the store, {6 - kept} to run" in again.stderr
@@ -88,8 +135,9 @@ def test_an_interrupt_keeps_what_is_committed_and_leaves_nothing_behind(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["inline", "ray"])
-def test_nothing_on_stdout(launcher: str, tmp_path: Path) -> None:
-    done = gradlaw("run", TINY, "--seeds", "1", "--launcher", launcher, cwd=tmp_path)
+def test_nothing_on_stdout(launcher: str, tmp_path: Path, gradlaw: Run) -> None:
+    words = ("run", TINY, "--seeds", "1", "--launcher", launcher)
+    done = gradlaw(*words) if launcher == "inline" else in_a_process(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     lines = done.stderr.splitlines()
@@ -115,9 +163,9 @@ def test_nothing_on_stdout(launcher: str, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_usage_ends_with_2_before_anything_is_written(
-    words: list[str], said: str, tmp_path: Path
+    words: list[str], said: str, tmp_path: Path, gradlaw: Run
 ) -> None:
-    done = gradlaw(*words, *([] if "--launcher" in words else ["--launcher", "inline"]), cwd=tmp_path)
+    done = gradlaw(*words, *([] if "--launcher" in words else ["--launcher", "inline"]))
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert said in done.stderr
@@ -127,7 +175,7 @@ def test_wrong_usage_ends_with_2_before_anything_is_written(
 
 def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
     impossible = "lr=-1,warmup_steps=41,batch_size=9,sampling=epoch,speed=3"
-    done = gradlaw("run", TINY, "--set", impossible, "--launcher", "inline", cwd=tmp_path)
+    done = in_a_process("run", TINY, "--set", impossible, "--launcher", "inline", cwd=tmp_path)
     assert done.returncode == 2
     for fault in (
         "lr: got -1, allowed >= 0",
@@ -140,9 +188,9 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
-def test_what_the_engine_refuses_ends_with_2(more: tuple[str, ...], tmp_path: Path) -> None:
+def test_what_the_engine_refuses_ends_with_2(more: tuple[str, ...], gradlaw: Run) -> None:
     words = ["run", TROUBLED, "--preset", "asking", "--launcher", "inline"]
-    done = gradlaw(*words, *more, cwd=tmp_path)
+    done = gradlaw(*words, *more)
     assert done.returncode == 2
     assert "task asking: torch.vmap refuses an operation in `scale = params" in done.stderr
     assert "set `vmappable = False` on the task." in done.stderr
@@ -162,29 +210,29 @@ task = Task.from_module("bad", lambda: nn.Linear(2, 4), nn.functional.cross_entr
 
 @pytest.mark.parametrize("kind", ["study", "sweep"])
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
-def test_bad_data_end_with_2(kind: str, more: tuple[str, ...], tmp_path: Path) -> None:
+def test_bad_data_end_with_2(kind: str, more: tuple[str, ...], tmp_path: Path, gradlaw: Run) -> None:
     folder = tmp_path / "bad_data"
     folder.mkdir()
     (folder / "study.py").write_text(BAD_DATA)
     (folder / "bad_task.py").write_text(BAD_DATA)
     (folder / "sweep.yaml").write_text("task: bad_task:task\nsteps: 3\n")
     path = folder if kind == "study" else folder / "sweep.yaml"
-    done = gradlaw("run", str(path), "--launcher", "inline", *more, cwd=tmp_path)
+    done = gradlaw("run", str(path), "--launcher", "inline", *more)
     assert done.returncode == 2, done.stderr
     assert "inputs: got 1 numbers that are not finite in 1 rows, first in row 3" in done.stderr
     assert "targets: got 4 classes that have no output, first 4 in row 4; allowed: 0 .. 3" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_trial_that_failed_for_good_ends_with_1(tmp_path: Path) -> None:
+def test_a_trial_that_failed_for_good_ends_with_1(gradlaw: Run) -> None:
     words = ["run", TROUBLED, "--preset", "slow", "--seeds", "1", "--time-limit-s", "0.2"]
-    done = gradlaw(*words, "--launcher", "inline", cwd=tmp_path)
+    done = gradlaw(*words, "--launcher", "inline")
     assert done.returncode == 1
     assert "1 failed" in done.stderr
 
 
-def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
-    done = gradlaw("run", TINY, "--dry-run", cwd=tmp_path)
+def test_a_dry_run_writes_nothing(tmp_path: Path, gradlaw: Run) -> None:
+    done = gradlaw("run", TINY, "--dry-run")
     assert done.returncode == 0
     assert "12 trials, 6 seeds" in done.stdout
     assert "to run: 12 trials in 3 packs, 480 trial-steps" in done.stdout

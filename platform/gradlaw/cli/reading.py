@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 from gradlaw.cli.app import DEFAULT_STORE, StoreOption, app, say
 from gradlaw.text import printable
@@ -22,7 +24,18 @@ def status(store: StoreOption = DEFAULT_STORE) -> None:
     typer.echo(printable(str(open_store(store).status())))
 
 
-@app.command()
+class SqlCommand(TyperCommand):
+    """A command whose argument may begin as an SQL comment does, with two hyphens."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Takes what begins with ``--`` and holds a space before any ``=`` for an argument, not an option."""
+        end = args.index("--") if "--" in args else len(args)
+        statements = [word for word in args[:end] if re.match(r"--[^=]*\s", word)]
+        options = [word for word in args[:end] if word not in statements]
+        return super().parse_args(ctx, [*options, "--", *statements, *args[end + 1 :]])
+
+
+@app.command(cls=SqlCommand)
 def sql(
     statement: Annotated[str, typer.Argument(help="One SELECT, EXPLAIN, DESCRIBE or PIVOT.")],
     store: StoreOption = DEFAULT_STORE,
