@@ -103,12 +103,24 @@ def test_an_undeclared_table_is_refused(train: Callable[..., Any], least_squares
 
 def test_progress_comes_with_every_flush(train: Callable[..., Any], least_squares: Any) -> None:
     trained = train(least_squares(), SGD(), LRS, steps=10, flush_s=0.0, width=2)
-    assert trained.recorder.num_flushes == len(trained.progress)
+    assert trained.recorder.num_flushes == len(trained.progress) - 1, "one before the first step"
     steps = [progress.steps_done for progress in trained.progress]
     assert steps == sorted(steps)
     assert (steps[-1], trained.progress[-1].trials_done) == (30, 3)
     assert {progress.steps_total for progress in trained.progress} == {30}
-    assert len(trained.progress) == 2 * (11 + 1)
+    assert len(trained.progress) == 1 + 2 * (11 + 1)
+
+
+def test_progress_tells_the_width_from_before_the_first_step(
+    train: Callable[..., Any], watched: type[Any]
+) -> None:
+    """Chosen, and then halved by what did not fit; a single member is padded."""
+    widths = [item.width for item in train(watched(), SGD(), LRS, steps=2).progress]
+    assert widths[0] == 3
+    halved = train(watched(limit=2), SGD(), seeds=range(8), steps=2, flush_s=0.0)
+    widths = [item.width for item in halved.progress]
+    assert (widths[0], widths[-1]) == (8, 2)
+    assert train(watched(), SGD(), steps=2).progress[0].width == 2
 
 
 def test_the_time_limit_ends_what_runs_and_what_waits(train: Callable[..., Any], least_squares: Any) -> None:

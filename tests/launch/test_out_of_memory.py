@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from held import STUDIES, committed, counting
 
 import gradlaw
 from gradlaw.engine.memory import process_bytes
-from gradlaw.launch.base import Order
+from gradlaw.launch.base import Launcher, OnReport, Order, Report
+from gradlaw.launch.worker import work
 from gradlaw.pack import Pack
 from gradlaw.planning.planned import plan_study
+from gradlaw.running import runner
 from gradlaw.running.starved import Starved
 
 PLACED = STUDIES / "placed"
@@ -103,6 +106,43 @@ def test_a_worker_that_ray_ends_for_memory(watched_node: None, tmp_path: Path) -
     assert again.trials_run == 0, "to be out of memory is final"
 
 
+class Starving(Launcher):
+    """Ends every worker whose batches are wider than two, as soon as it tells how wide they are.
+
+    Its nodes have memory for four, of which the run knows nothing.
+    """
+
+    def __init__(self) -> None:
+        self.widths: list[int] = []
+
+    def run(self, orders: Sequence[Order], on_report: OnReport) -> None:
+        for order in orders:
+            reports = work(replace(order, widest=min(4, order.widest or 4), device="cpu"))
+            assert isinstance(reports, Generator)
+            for report in reports:
+                on_report(report)
+                if report.width:
+                    self.widths.append(report.width)
+                if report.width > 2:
+                    reports.close()
+                    dead = Report(pack_id=order.pack.pack_id, finished=True, error="ended", lost=True)
+                    on_report(replace(dead, out_of_memory=True))
+                    break
+
+
+def test_what_dies_goes_on_at_half_the_width_that_it_had(
+    tiny: Callable[[int], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One death each, of packs of 16 that ran four at a time: not 8 next, and 4 once more."""
+    launcher, said = Starving(), list[str]()
+    monkeypatch.setattr(runner, "make_launcher", lambda *_, **__: launcher)
+    how: dict[str, Any] = {"seeds": 16, "set": {"steps": 4}, "compile": "never", "flush_s": 60.0}
+    assert gradlaw.run(tiny(16), store=tmp_path, say=said.append, **how).states == {"done": 32}
+    assert launcher.widths == [4, 4, *[2] * (2 * (1 + 16 // 2))], "told at the start and at each wave's end"
+    assert {row["pack_width"] for row in counting(tmp_path)} == {2}
+    assert sum("it goes on narrower" in line for line in said) == 2
+
+
 def pack_of(number: int) -> Pack:
     plan = plan_study(PLACED, preset="wide", seeds=number).plan
     return max(plan.packs, key=lambda pack: len(pack.members))
@@ -129,6 +169,16 @@ def test_a_single_trial_runs_at_width_one_before_it_is_given_up() -> None:
     assert starved.goes_on(order_of(pack, starved)), "alone it ran padded to two"
     assert starved.widest(pack) == 1
     assert not starved.goes_on(order_of(pack, starved))
+
+
+def test_the_width_that_it_had_is_halved_where_it_was_told() -> None:
+    for told, then in ((12, 6), (128, 64), (2, 1)):
+        starved, pack = Starved(), pack_of(16)
+        assert starved.goes_on(order_of(pack, starved), told)
+        assert starved.widest(pack) == then
+    starved, pack = Starved(), pack_of(16)
+    assert starved.goes_on(order_of(pack, starved), 1), "as where a task cannot be vmapped"
+    assert len(starved.split([pack])) == 16
 
 
 def test_a_width_asked_for_is_halved_too() -> None:

@@ -29,7 +29,8 @@ def measure(measurement: Measurement, members: Sequence[Member], recorder: Recor
             results.append(_measure_one(measurement, member, recorder))
         if clock.flush_due() or len(results) == len(members):
             recorder.flush()
-            yield Progress(trials_done=len(results), trials_total=len(members), steps_done=0, steps_total=0)
+            done, total = len(results), len(members)
+            yield Progress(trials_done=done, trials_total=total, steps_done=0, steps_total=0, width=1)
     return tuple(results)
 
 

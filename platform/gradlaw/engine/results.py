@@ -57,12 +57,13 @@ class TrialResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a pack is: counts of trials and of trial-steps."""
+    """How far a pack is: counts of trials and of trial-steps, and how many trials one batch holds now."""
 
     trials_done: int
     trials_total: int
     steps_done: int
     steps_total: int
+    width: int
 
 
 Run = Generator[Progress, None, tuple[TrialResult, ...]]

@@ -73,7 +73,8 @@ def run_pack(
         checkpoints: Keeps checkpoints of a training, and may have one to go on from; None: there are none.
 
     Yields:
-        Progress, at least every flush, after the recorder was flushed.
+        Progress, at least every flush, after the recorder was flushed; and before the first step, so that the
+        width is known whatever happens then.
 
     Returns:
         The results of all members, in the pack's order (the generator's return value).
@@ -117,6 +118,7 @@ class _Waves:
 
     def run(self) -> Run:
         members, recorder, clock = self._pack.members, self._setting.recorder, self._setting.clock
+        yield self._progress()
         while len(self._results) < len(members):
             waiting = members[len(self._results) :]
             if clock.over():
@@ -127,7 +129,7 @@ class _Waves:
             recorder.flush()
             if len(self._results) < len(members) and clock.checkpoint_due():
                 self._keep(None)
-            yield _progress(len(self._results), members)
+            yield self._progress()
         return tuple(self._results)
 
     def _wave(self, waiting: Sequence[Member]) -> Generator[Progress, None, None]:
@@ -143,7 +145,7 @@ class _Waves:
                     self._setting.clock, self._keep
                 ),
                 self._setting.recorder,
-                _progress(done, self._pack.members),
+                self._progress(),
             )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -152,6 +154,17 @@ class _Waves:
                 lost_s = time.monotonic() - started
                 self._results += _lost(waiting[:at_once], error, lost_s, machine.execution)
             self._machine = narrower(machine, max(1, width // 2))
+
+    def _progress(self) -> Progress:
+        """So many of the members ended: none of their steps is left."""
+        members, num_ended = self._pack.members, len(self._results)
+        return Progress(
+            trials_done=num_ended,
+            trials_total=len(members),
+            steps_done=sum(member.trial.steps for member in members[:num_ended]),
+            steps_total=sum(member.trial.steps for member in members),
+            width=self._machine.execution.width,
+        )
 
     def _chosen(self) -> Machine:
         setting = self._setting
@@ -212,16 +225,6 @@ class _Waves:
     def _identity(self) -> Document:
         setting = self._setting
         return identity(self._pack, device=setting.device, width=setting.width, compile=setting.compile)
-
-
-def _progress(num_ended: int, members: Sequence[Member]) -> Progress:
-    """So many of the members ended: none of their steps is left."""
-    return Progress(
-        trials_done=num_ended,
-        trials_total=len(members),
-        steps_done=sum(member.trial.steps for member in members[:num_ended]),
-        steps_total=sum(member.trial.steps for member in members),
-    )
 
 
 def _lost(

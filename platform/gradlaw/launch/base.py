@@ -73,6 +73,7 @@ class Report:
         pack_id: Which pack.
         trials_done: Trials ended so far.
         steps_done: Trial-steps done so far.
+        width: Trials in one batch while it runs; 0 at the end, and before it is known.
         states: Number of trials by final state, once the pack is committed; empty before.
         finished: Whether the pack is committed, or nothing more comes of it.
         error: The cause where the pack failed; "" otherwise.
@@ -89,6 +90,7 @@ class Report:
     pack_id: str
     trials_done: int = 0
     steps_done: int = 0
+    width: int = 0
     states: Mapping[str, int] = field(default_factory=dict)
     finished: bool = False
     error: str = ""

@@ -143,6 +143,7 @@ def _train(
                     pack_id=order.pack.pack_id,
                     trials_done=progress.trials_done,
                     steps_done=progress.steps_done,
+                    width=progress.width,
                     note=note,
                 )
             checkpoints.notes.clear()

@@ -31,7 +31,7 @@ def commit_lost(
     Args:
         store: The store.
         orders: Of the packs that were lost.
-        reports: The last of each, by pack id.
+        reports: The last of each, by pack id, with the width that it ran at.
         seen: What the store knew of the trials, and the newest checkpoints, before the launch; and what it
             knows of the trials now.
         starved: Takes note of lack of memory.
@@ -54,7 +54,7 @@ def commit_lost(
             got_further = True
             teller.say(f"pack {pack_id}: lost, but it kept a checkpoint: no failed attempt")
             continue
-        if report.out_of_memory and starved.goes_on(order):
+        if report.out_of_memory and starved.goes_on(order, report.width):
             got_further = True
             teller.say(f"pack {pack_id}: lost for lack of memory; it goes on narrower")
             continue

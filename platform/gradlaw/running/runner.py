@@ -275,6 +275,7 @@ class _Run:
         kept = newest_checkpoints(self._store.files)
         refused: list[str] = []
         lost: dict[str, Report] = {}
+        widths: dict[str, int] = {}
         ids = {pack.pack_id: ids_of(pack) for pack in packs} if self._again else {}
         num_run = 0
 
@@ -285,8 +286,11 @@ class _Run:
                 self._again.difference_update(ids.get(report.pack_id, ()))
             if report.held:
                 refused.append(report.pack_id)
+            width = widths.pop(report.pack_id, 0)
             if report.lost:
-                lost[report.pack_id] = report
+                lost[report.pack_id] = replace(report, width=width)
+            elif not report.finished:
+                widths[report.pack_id] = report.width or width
             self._follow(report)
 
         self._launcher.run(orders, on_report)

@@ -39,11 +39,17 @@ class Starved:
             self._widest.setdefault(single.pack_id, 1)
             yield single
 
-    def goes_on(self, order: Order) -> bool:
-        """Takes note of a death; whether there is a way on."""
+    def goes_on(self, order: Order, width: int = 0) -> bool:
+        """Takes note of a death; whether there is a way on.
+
+        Args:
+            order: As it was sent; its worker may have made narrower batches, by its share of a node.
+            width: Trials in one batch when it died; 0: it died before it told, and a width is presumed.
+        """
         pack = order.pack
-        width = min(order.width or WIDTH, order.widest or WIDTH, len(pack.members)) if order.trains else 1
-        if width > 1 or (len(pack.members) == 1 and order.trains and order.widest is None):
+        if not width:
+            width = min(order.width or WIDTH, order.widest or WIDTH, max(2, len(pack.members)))
+        if order.trains and width > 1:
             self._widest[pack.pack_id] = max(1, width // 2)
             return True
         if len(pack.members) == 1 or shares_budget(pack):
