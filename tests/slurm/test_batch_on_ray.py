@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from gradlaw.cli import app
 
-SEEDS, STEPS = 6, 200  # three packs of twenty seconds for two nodes: one waits
+SEEDS, STEPS = 6, 200  # three packs of twenty seconds for two nodes, one waits; the second job hurries
 TOKEN = "c" * 64
 
 
@@ -49,6 +49,8 @@ def test_the_time_limit_ends_a_job_cleanly_and_the_next_one_finishes_each_trial_
     token.write_text(TOKEN)
     token.chmod(0o600)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+    hurry = tmp_path / "hurry"
+    monkeypatch.setenv("TROUBLED_HURRY", str(hurry))
     slurm, script, store = Slurm(tmp_path / "stubs"), tmp_path / "job.sbatch", tmp_path / "store"
     words = ["submit", str(STUDIES / "troubled"), "--preset", "slow", "--seeds", str(SEEDS)]
     words += ["--compile", "never", "--store", str(store), "--slurm", "--nodes", "2", "--cpus-per-task", "1"]
@@ -73,6 +75,7 @@ def test_the_time_limit_ends_a_job_cleanly_and_the_next_one_finishes_each_trial_
     assert not list(store.glob("_leases/*/*.json")), "the next job need not wait for them"
     assert committed(store) == []
 
+    hurry.touch()
     second = slurm.start(script, "1", nodes=2, log=log)
     jobs.append(second)
     assert second.wait() == 0, second.log
