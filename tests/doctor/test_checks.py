@@ -282,7 +282,10 @@ def test_a_check_that_hangs_or_breaks_is_a_line_and_the_rest_goes_on(monkeypatch
         raise LookupError(msg)
 
     monkeypatch.setattr(examine, "CHECKS", {"hangs": hangs, "breaks": breaks, "python": CHECKS["python"]})
-    found = list(examine.examine(HERE, limit_s=0.2))
+    monkeypatch.setattr(examine, "QUIET_S", 0.1)
+    said: list[str] = []
+    found = list(examine.examine(HERE, limit_s=0.2, say=said.append))
+    assert said == ["hangs: still looking, for 0.2 s at most"], "and of nothing that is quick"
     assert [(line.check, line.level) for line in found] == [
         ("hangs", "fail"),
         ("breaks", "ok"),

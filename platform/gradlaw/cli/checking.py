@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from gradlaw.cli.app import DEFAULT_STORE, StoreOption, app
+from gradlaw.cli.app import DEFAULT_STORE, StoreOption, app, say
 from gradlaw.text import printable
 
 
@@ -29,7 +29,7 @@ def doctor(
 
     subject = Subject(store=store, address=address, nodes=nodes, wait_s=wait_s)
     found = []
-    for line in examine(subject, only or ()):
+    for line in examine(subject, only or (), say=say):
         found.append(line)
         if format_ == "text":
             typer.echo(printable(f"{line.level:<5}{line.check:<17}{line.found}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from gradlaw.doctor import cluster, devices, software, store
@@ -32,6 +33,8 @@ CHECKS: Mapping[str, Check] = {
     "store clock": store.clock,
 }
 LIMIT_S = 220.0
+QUIET_S = 3.0
+"""Seconds after which a check that is still at work is told of."""
 
 
 class Examined(NamedTuple):
@@ -43,13 +46,20 @@ class Examined(NamedTuple):
     remedy: str
 
 
-def examine(subject: Subject, names: Sequence[str] = (), *, limit_s: float = LIMIT_S) -> Iterator[Examined]:
+def examine(
+    subject: Subject,
+    names: Sequence[str] = (),
+    *,
+    limit_s: float = LIMIT_S,
+    say: Callable[[str], None] = lambda line: None,  # noqa: ARG005 - nobody listens
+) -> Iterator[Examined]:
     """Runs checks one after another.
 
     Args:
         subject: What is looked at.
         names: Which checks; all, if none.
         limit_s: Seconds a check may take, besides ``subject.wait_s``.
+        say: Called with a line for each check that takes long.
 
     Yields:
         At least one line a check, as soon as it is known.
@@ -61,18 +71,22 @@ def examine(subject: Subject, names: Sequence[str] = (), *, limit_s: float = LIM
         faults += [
             str(UnknownNameError(name, kind="check", known=CHECKS)) for name in names if name not in CHECKS
         ]
-    for name, check in CHECKS.items():
+    for name in CHECKS:
         if not names or name in names:
-            for finding in _bounded(check, subject, limit_s + subject.wait_s):
+            for finding in _bounded(name, subject, limit_s + subject.wait_s, say):
                 yield Examined(name, finding.level, redact(finding.found), redact(finding.remedy))
 
 
-def _bounded(check: Check, subject: Subject, limit_s: float) -> list[Finding]:
+def _bounded(name: str, subject: Subject, limit_s: float, say: Callable[[str], None]) -> list[Finding]:
     """What a check finds. One that hangs, on a dead file server say, is left behind in its thread."""
     found: queue.Queue[list[Finding]] = queue.Queue()
-    threading.Thread(target=lambda: found.put(_findings(check, subject)), daemon=True).start()
+    threading.Thread(target=lambda: found.put(_findings(CHECKS[name], subject)), daemon=True).start()
+    quiet_s = min(QUIET_S, limit_s)
+    with suppress(queue.Empty):
+        return found.get(timeout=quiet_s)
+    say(f"{name}: still looking, for {limit_s:g} s at most")
     try:
-        return found.get(timeout=limit_s)
+        return found.get(timeout=limit_s - quiet_s)
     except queue.Empty:
         remedy = "what it asks hangs: a file server, a driver or a network that does not answer"
         return [Finding("fail", f"no answer within {limit_s:g} s", remedy)]
