@@ -22,7 +22,7 @@ from gradlaw.probe import MetricProbe, StepView, TrialView
 from gradlaw.probes import FullLoss
 from gradlaw.random import Streams
 from gradlaw.rule import Rule
-from gradlaw.rules import RULES, SGD, Adam, HeavyBall
+from gradlaw.rules import RULES, SGD, HeavyBall
 from gradlaw.rules.memoryless import FOLLOWERS
 from gradlaw.table import Column
 from gradlaw.task import Batch, Buffers, LossOutput, Noise, Params, Pytree, Taps, Task
@@ -122,9 +122,11 @@ def test_every_rule_as_eager_at_other_widths_and_orders(train: Train, name: str)
 
 @pytest.mark.parametrize("name", [name for name in TASKS if name != "cifar10_resnet"])  # a minute to compile
 def test_every_task_as_eager_at_other_widths_and_orders(train: Train, name: str) -> None:
+    """Half of them on all rows: drawing batches takes longer to compile than the rest of a step."""
     task = ModularAddition(modulus=3, width=2) if name == "modular_addition" else TASKS[name]()
-    arms = [{"lr": 0.001 * (number + 1), "beta1": 0.9 - 0.1 * number} for number in range(3)]
-    _check(train, task, Adam(), arms)
+    arms = [{"lr": 0.001 * (number + 1)} for number in range(3)]
+    batch_size = 0 if name.startswith(("digits_softmax", "digits_mlp")) else 4
+    _check(train, task, SGD(), arms, batch_size=batch_size)
 
 
 def test_dropout_and_norms_as_eager(train: Train, weights: Any) -> None:
