@@ -4,7 +4,8 @@ The way to a committed row: :func:`run` plans; ``_Run.go`` records the plan; ``_
 what ``pending`` finds missing until nothing is; ``_Run._launch`` hands ``orders`` to a launcher;
 :func:`gradlaw.launch.worker.work` takes a pack's lease and trains it; and
 :meth:`gradlaw.store.writer.PackWriter.commit` makes its rows visible. What comes back are reports alone:
-``tally`` counts them, ``telling`` says them, and where a worker died ``lost`` records it.
+``tally`` counts them, ``telling`` says them, and where a worker died ``lost`` records it. What others run is
+``waiting``'s.
 """
 
 from __future__ import annotations
