@@ -26,10 +26,11 @@ from gradlaw.errors import StoreError
 from gradlaw.store import paths
 from gradlaw.store.files import UnreachableError
 from gradlaw.store.plans import PLAN_SCHEMA, PlanRecord, plan_files, read_plans
-from gradlaw.store.resolve import Resolved, SetAside, Unit
+from gradlaw.store.resolve import Resolved, SetAside
 from gradlaw.store.schema import KEYS, arrow_schema
 from gradlaw.store.store import Document, Store
 from gradlaw.store.trials import TRIAL_COLUMNS
+from gradlaw.store.units import Unit
 from gradlaw.store.winners import Needed, winners
 from gradlaw.table import Column
 from gradlaw.trial import SETTLED
@@ -187,7 +188,7 @@ class Catalog:
         keeps = winners(index, needed) & pc.is_in(index["trial_id"], value_set=ids).to_numpy()
         kept = index if keeps.all() else index.filter(pa.array(keeps))
         units = self.resolved.holding(keeps)
-        whole = kept.num_rows == sum(unit.index.num_rows for unit in units)
+        whole = kept.num_rows == sum(unit.num_rows for unit in units)
         return _Cut(
             units,
             [

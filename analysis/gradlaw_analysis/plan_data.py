@@ -17,7 +17,8 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no
 from gradlaw.errors import ClaimError
 from gradlaw.fingerprint import digest
 from gradlaw.store.plans import PlanRecord
-from gradlaw.store.resolve import Resolved, Unit
+from gradlaw.store.resolve import Resolved
+from gradlaw.store.units import Unit
 from gradlaw.trial import FINAL, State
 from gradlaw_analysis.sample_sql import Scope, mentions
 from gradlaw_analysis.verdict import FileSet

@@ -10,8 +10,8 @@ from gradlaw.adaptive.declared import Declared
 from gradlaw.store import paths
 from gradlaw.store.committed import committed_rows
 from gradlaw.store.paths import PackKey
-from gradlaw.store.resolve import Unit
 from gradlaw.store.store import Store
+from gradlaw.store.units import Unit
 from gradlaw.store.winners import TrialIndex
 from gradlaw.trial import FINAL, State
 

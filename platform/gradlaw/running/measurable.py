@@ -25,8 +25,9 @@ from gradlaw.store import paths
 from gradlaw.store.attempts import Seen, Sight
 from gradlaw.store.committed import committed_rows
 from gradlaw.store.paths import PackKey
-from gradlaw.store.resolve import Resolved, Unit
+from gradlaw.store.resolve import Resolved
 from gradlaw.store.store import Store
+from gradlaw.store.units import Unit
 from gradlaw.store.winners import TrialIndex, TrialStatus
 from gradlaw.table import Table
 from gradlaw.trial import State

@@ -19,7 +19,7 @@ from gradlaw.random import streams_of
 from gradlaw.running.measurable import Job
 from gradlaw.store.committed import committed_rows
 from gradlaw.store.files import Files
-from gradlaw.store.resolve import Unit
+from gradlaw.store.units import Unit
 
 
 def snapshots(pack: Pack, jobs: Sequence[Job], files: Files) -> Iterator[tuple[Job, Snapshot]]:

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]  # pyarrow ships no
 from gradlaw.errors import StoreError
 from gradlaw.store.files import Files
 from gradlaw.store.paths import PackKey
-from gradlaw.store.resolve import Unit
 from gradlaw.store.schema import KEYS
+from gradlaw.store.units import Unit
 
 _KEYS = [column.name for column in KEYS]
 

@@ -36,8 +36,9 @@ from gradlaw.store.parquet import (
 )
 from gradlaw.store.paths import PackKey
 from gradlaw.store.registry import registered_tables
-from gradlaw.store.resolve import DamagedError, Resolved, SetAside, Unit, check_content, read_manifest
+from gradlaw.store.resolve import DamagedError, Resolved, SetAside, check_content, read_manifest
 from gradlaw.store.store import Store
+from gradlaw.store.units import Unit
 from gradlaw.store.writer import sweep_live
 
 KEEP_S = 3600.0

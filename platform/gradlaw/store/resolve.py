@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from io import BufferedReader
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,9 +28,15 @@ from gradlaw.store.files import Content, Entry, Files, UnreachableError, content
 from gradlaw.store.named import check_index, check_parts, commit_files
 from gradlaw.store.parquet import MAGIC, SCHEMA_VERSION, DataFile, read_bytes
 from gradlaw.store.paths import PackKey
+from gradlaw.store.units import IndexRows, Unit
 from gradlaw.store.winners import INDEX_COLUMNS, INDEX_SCHEMA, Needed, winners
 
 _TRIES = 20
+_THREADS = min(4, os.cpu_count() or 1)
+_BATCH = 512
+"""Commits that are held spelt out at once."""
+
+_Examined = tuple[Unit, pa.Table | None]
 
 
 @dataclass(frozen=True)
@@ -40,29 +48,13 @@ class SetAside:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Unit:
-    """Files that became visible at once.
-
-    Attributes:
-        study: Name of the study.
-        packs: The commits it stands for.
-        files: Its files, one of ``trials`` among them.
-        index: The columns ``INDEX_COLUMNS`` of its trials.
-    """
-
-    study: str
-    packs: frozenset[PackKey]
-    files: tuple[DataFile, ...]
-    index: pa.Table
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Resolved:
     """What a reader reads: exact files, fixed at one moment; they stay for an hour at least.
 
     Attributes:
         generation: Number of the newest generation; 0: none.
         units: What counts.
+        index: The columns ``INDEX_COLUMNS`` of every committed row of ``trials``, in the order of the units.
         live: Keys of the live parts of packs that are not committed.
         set_aside: Files that should count and cannot be read, and foreign files.
         unread: The commits set aside.
@@ -70,6 +62,7 @@ class Resolved:
 
     generation: int
     units: tuple[Unit, ...]
+    index: pa.Table
     live: tuple[str, ...]
     set_aside: tuple[SetAside, ...]
     unread: frozenset[PackKey] = frozenset()
@@ -77,12 +70,6 @@ class Resolved:
     def keys(self, table: str) -> list[str]:
         """Keys of a table's files."""
         return [file.key for unit in self.units for file in unit.files if file.table == table]
-
-    @cached_property
-    def index(self) -> pa.Table:
-        """The columns ``INDEX_COLUMNS`` of every committed row of ``trials``."""
-        tables = [INDEX_SCHEMA.empty_table(), *(unit.index for unit in self.units)]
-        return pa.concat_tables(tables).unify_dictionaries()
 
     def winners(self, needed: Needed | None = None) -> pa.Table:
         """The rows of ``index`` that win: see :mod:`gradlaw.store.winners`."""
@@ -94,7 +81,7 @@ class Resolved:
 
     def holding(self, rows: NDArray[np.bool_]) -> tuple[Unit, ...]:
         """The units with any of some rows of ``index``, shape [rows of index]."""
-        ends = np.cumsum([0, *(unit.index.num_rows for unit in self.units)])
+        ends = np.cumsum([0, *(unit.num_rows for unit in self.units)])
         before = np.concatenate([[0], np.cumsum(rows)])[ends]
         return tuple(unit for unit, num in zip(self.units, np.diff(before), strict=True) if num)
 
@@ -112,6 +99,7 @@ class Cache:
     """What is known of files that never change: resolving again reads only new ones."""
 
     units: dict[str, Unit] = field(default_factory=dict)
+    rows: IndexRows = field(default_factory=IndexRows)
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
     checked: set[DataFile] = field(default_factory=set)
 
@@ -155,13 +143,16 @@ class _Resolution:
         # After the commits: what a commit lists is on disk before it.
         self._entries = generations | self._tables()
         numbers = sorted(filter(None, map(paths.parse_manifest, generations)), reverse=True)
-        for number in numbers:
-            self._read_generation(number)
-        self._read_commits(commits)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for number in numbers:
+                self._read_generation(number, pool)
+            self._read_commits(commits, pool)
         self._name_foreign(commits)
+        self._cache.units = {unit.key: unit for unit in self._units}
         return Resolved(
             generation=numbers[0] if numbers else 0,
             units=tuple(self._units),
+            index=self._cache.rows.gather([*self._cache.units]),
             live=tuple(key for key in sorted(self._running(live)) if self._is_parquet(key)),
             set_aside=tuple(dict.fromkeys(self._set_aside)),
             unread=frozenset(self._unread),
@@ -174,7 +165,7 @@ class _Resolution:
                 found |= self._files.scan(folder)
         return found
 
-    def _read_generation(self, number: int) -> None:
+    def _read_generation(self, number: int, pool: Executor) -> None:
         """Takes the parts of a generation; of an older one only what newer ones do not cover."""
         key = paths.manifest(number)
         try:
@@ -185,49 +176,59 @@ class _Resolution:
             return
         except FileNotFoundError:
             return
-        for part in manifest["parts"]:
-            packs = frozenset(PackKey(*pack) for pack in part["packs"])
-            if self._covered.isdisjoint(packs):
-                try:
-                    self._take(self._part(part, packs))
-                except DamagedError as error:
-                    self._name(error)
-                    self._unread |= packs
+        listed = [(part, frozenset(PackKey(*pack) for pack in part["packs"])) for part in manifest["parts"]]
+        asked = [(part, packs) for part, packs in listed if self._covered.isdisjoint(packs)]
+        examined = pool.map(lambda pair: _or_damage(self._part, *pair), asked)
+        fresh: dict[str, pa.Table] = {}
+        for (_, packs), found in zip(asked, examined, strict=True):
+            if isinstance(found, DamagedError):
+                self._name(found)
+                self._unread |= packs
+            elif self._covered.isdisjoint(packs):
+                unit, rows = found
+                fresh |= {unit.key: rows} if rows is not None else {}
+                self._take(unit)
+        self._cache.rows.add(fresh)
 
-    def _part(self, part: Mapping[str, Any], packs: frozenset[PackKey]) -> Unit:
+    def _part(self, part: Mapping[str, Any], packs: frozenset[PackKey]) -> _Examined:
+        """A part, and its rows of the index unless they are held."""
         listed = tuple(DataFile(**file) for file in part["files"])
         trials = next(file for file in listed if file.table == paths.TRIALS)
         self._check(listed)
-        unit = self._cache.units.get(trials.key)
-        if unit is None:
-            rows, _ = _parsed(trials.key, self._files.read_or_error(trials.key), INDEX_COLUMNS)
-            unit = Unit(
-                study=part["study"], packs=packs, files=listed, index=_index(trials.key, rows, part["study"])
-            )
-            self._cache.units[trials.key] = unit
-        return unit
+        if known := self._cache.units.get(trials.key):
+            return known, None
+        rows, _ = _parsed(trials.key, self._files.read_or_error(trials.key), INDEX_COLUMNS)
+        others = (file for file in listed if file is not trials)
+        unit = Unit(study=part["study"], packs=packs, files=(trials, *others), num_rows=rows.num_rows)
+        return unit, _index(trials.key, rows, part["study"])
 
-    def _read_commits(self, commits: Sequence[str]) -> None:
+    def _read_commits(self, commits: Sequence[str], pool: Executor) -> None:
         """Takes what generations do not cover; what is not known is read, on a bucket many at once."""
         named = {key: name for key in commits if (name := paths.parse_data(key))}
-        counting = {key: name for key, name in named.items() if name.pack not in self._covered}
-        contents = self._files.read_each(key for key in counting if key not in self._cache.units)
-        for key, name in counting.items():
-            known = self._cache.units.get(key)
-            self._read_commit(key, name, known or next(contents)[1])
+        counting = iter([(key, name) for key, name in named.items() if name.pack not in self._covered])
+        while batch := list(islice(counting, _BATCH)):
+            known = self._cache.units
+            contents = self._files.read_each(key for key, _ in batch if key not in known)
+            given = [(key, name, known.get(key) or next(contents)[1]) for key, name in batch]
+            examined = pool.map(lambda each: _or_damage(self._commit, *each), given)
+            fresh: dict[str, pa.Table] = {}
+            for (key, name), found in zip(batch, examined, strict=True):
+                if isinstance(found, DamagedError):
+                    self._name(found, commit=key)
+                    self._unread.add(name.pack)
+                    continue
+                unit, rows = found
+                fresh |= {key: rows} if rows is not None else {}
+                self._take(unit)
+            self._cache.rows.add(fresh)
 
-    def _read_commit(self, key: str, name: paths.DataKey, found: Unit | Content) -> None:
-        try:
-            unit = found if isinstance(found, Unit) else self._commit(key, name, found)
-            self._check(file for file in unit.files if file.key != key)
-        except DamagedError as error:
-            self._name(error, commit=key)
-            self._unread.add(name.pack)
-            return
-        self._cache.units[key] = unit
-        self._take(unit)
+    def _commit(self, key: str, name: paths.DataKey, found: Unit | Content) -> _Examined:
+        """A commit, and its rows of the index unless they are held."""
+        unit, rows = (found, None) if isinstance(found, Unit) else self._new_commit(key, name, found)
+        self._check(unit.files[1:])
+        return unit, rows
 
-    def _commit(self, key: str, name: paths.DataKey, content: Content) -> Unit:
+    def _new_commit(self, key: str, name: paths.DataKey, content: Content) -> _Examined:
         # Its digest is nowhere, so that all of it is read where it is to be verified.
         whole = self._verify and not self._files.vouches
         rows, entries = _parsed(key, content, None if whole else INDEX_COLUMNS)
@@ -235,12 +236,10 @@ class _Resolution:
             listed = commit_files(entries.get("commit"), name)
         size = self._entries[key].size if key in self._entries else 0
         own = DataFile(table=paths.TRIALS, key=key, size=size, sha256="", rows=rows.num_rows)
-        return Unit(
-            study=name.study,
-            packs=frozenset({name.pack}),
-            files=(own, *listed),
-            index=_index(key, rows, name.study, name.pack),
+        unit = Unit(
+            study=name.study, packs=frozenset({name.pack}), files=(own, *listed), num_rows=rows.num_rows
         )
+        return unit, _index(key, rows, name.study, name.pack)
 
     def _check(self, listed: Iterable[DataFile]) -> None:
         for file in listed:
@@ -295,6 +294,14 @@ class _Resolution:
             if name is not None:
                 newest[name.pack_id] = max(newest.get(name.pack_id, 0), name.attempt)
         return [key for name, key in parts if name is not None and name.attempt == newest[name.pack_id]]
+
+
+def _or_damage(examine: Callable[..., _Examined], *given: Any) -> _Examined | DamagedError:
+    """What is found, or what is wrong with it."""
+    try:
+        return examine(*given)
+    except DamagedError as error:
+        return error
 
 
 def _parsed(key: str, content: Content, columns: Sequence[str] | None) -> tuple[pa.Table, dict[str, Any]]:

@@ -107,57 +107,68 @@ def _order(fields: Mapping[str, Any], needed: Needed) -> tuple[int, int, int, in
 
 
 class TrialIndex(Mapping[str, TrialStatus]):
-    """What the store knows of every trial, by trial_id; a million trials take about a second to index."""
+    """What the store knows of every trial, by trial_id; a million trials take about a second to index.
+
+    Trials of one pack have one status as a rule, which is held once: a million take 50 MB.
+    """
 
     def __init__(self, index: pa.Table, needed: Needed | None = None) -> None:
         wins = winners(index, needed)
         won = index if wins.all() else index.filter(pa.array(wins))
-        self._rows = _rows(won["trial_id"], needed or {})
-        states, self._state_codes = _coded(won["state"])
-        self._states = [State(text) for text in states]
-        self._probes, self._probe_codes = _coded(won["probes"])
-        self._sources, self._source_codes = _coded(won["source_digest"])
-        self._packs, self._pack_codes = _coded(won["pack_id"])
-        self._numbers = won["attempt"].to_numpy()
-        self._sets = [frozenset(json.loads(text)) for text in self._probes]
+        statuses, kinds = _statuses(won)
+        self._held = {
+            trial_id: statuses[kind] for trial_id, kind in _kind_of_each(won["trial_id"], kinds, needed or {})
+        }
         retriable = pc.is_in(index["state"], value_set=pa.array([state.value for state in RETRIABLE]))
-        self._attempts = Counter(index["trial_id"].filter(retriable).to_pylist())
+        for trial_id, number in Counter(index["trial_id"].filter(retriable).to_pylist()).items():
+            self._held[trial_id] = self._held[trial_id]._replace(num_attempts=number)
 
     def __getitem__(self, trial_id: str) -> TrialStatus:
-        row = self._rows[trial_id]
-        return TrialStatus(
-            self._states[self._state_codes[row]],
-            self._attempts[trial_id],
-            self._sets[self._probe_codes[row]],
-            self._sources[self._source_codes[row]],
-            PackKey(self._packs[self._pack_codes[row]], int(self._numbers[row])),
-        )
+        return self._held[trial_id]
 
     def get(self, trial_id: str, default: Any = None) -> Any:
         """As of any mapping, but without an exception for each trial that is not there."""
-        return self[trial_id] if trial_id in self._rows else default
+        return self._held.get(trial_id, default)
 
     def __contains__(self, trial_id: object) -> bool:
-        return trial_id in self._rows
+        return trial_id in self._held
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
+        return iter(self._held)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._held)
 
 
-def _rows(ids: pa.ChunkedArray, needed: Needed) -> dict[str, int]:
-    """Row by trial id; where ``needed`` has the id, under its very object: a million texts take 70 MB."""
+def _statuses(won: pa.Table) -> tuple[list[TrialStatus], NDArray[np.int64]]:
+    """The distinct statuses, as of trials without an attempt, and for each row the number of its own."""
+    coded = [_coded(won[name]) for name in ("state", "probes", "source_digest", "pack_id")]
+    attempts, own = np.unique(won["attempt"].to_numpy(), return_inverse=True)
+    texts = [*(texts for texts, _ in coded), attempts.tolist()]
+    radices = [max(1, len(listed)) for listed in texts]
+    distinct, kinds = np.unique(
+        np.ravel_multi_index((*(codes for _, codes in coded), own), radices), return_inverse=True
+    )
+    states, probes, sources, packs, numbers = texts
+    sets = [frozenset(json.loads(text)) for text in probes]
+    statuses = []
+    for state, probe, source, pack, number in zip(*np.unravel_index(distinct, radices), strict=True):
+        key = PackKey(packs[pack], numbers[number])
+        statuses.append(TrialStatus(State(states[state]), 0, sets[probe], sources[source], key))
+    return statuses, kinds
+
+
+def _kind_of_each(
+    ids: pa.ChunkedArray, kinds: NDArray[np.int64], needed: Needed
+) -> Iterator[tuple[str, int]]:
+    """Trial ids, each with its kind; those of ``needed`` as its very objects: a million texts take 70 MB."""
     asked = pa.array(list(needed), pa.string())
-    held = pc.index_in(asked, value_set=ids)
-    found = zip(needed, held.to_pylist(), strict=True)
-    rows = {trial_id: row for trial_id, row in found if row is not None}
-    if len(rows) < len(ids):
-        others = pc.invert(pc.is_in(ids, value_set=asked))
-        places = np.flatnonzero(others.to_numpy())
-        rows.update(zip(ids.filter(others).to_pylist(), places.tolist(), strict=True))
-    return rows
+    rows = pc.fill_null(pc.index_in(asked, value_set=ids), -1).to_numpy(zero_copy_only=False)
+    for trial_id, row in zip(needed, rows, strict=True):
+        if row >= 0:
+            yield trial_id, kinds[row]
+    others = np.flatnonzero(pc.invert(pc.is_in(ids, value_set=asked)).to_numpy())
+    yield from zip(ids.take(others).to_pylist(), kinds[others], strict=True)
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
