@@ -23,6 +23,7 @@ from gradlaw.sweep.fields import RANGE, scalar, section
 
 DIGITS = 12
 MOST_VALUES = 1_000_000
+HOW_MANY = {"sample": "sample.num", "search": "search.budget"}
 _SLACK = 1e-9  # of an end that is met but for rounding
 
 
@@ -100,8 +101,10 @@ def axis(
     return _typed(_spaced(spread, *ways.popitem()), item, declared, name, faults)
 
 
-def choices(item: Item, declared: Hyperparameter, name: str, faults: Faults) -> Range | Sequence[Scalar]:
-    """What a sample draws from: a range without ``num``, or a list; nothing, and faults, if it is neither."""
+def choices(
+    item: Item, declared: Hyperparameter, name: str, faults: Faults, *, within: str = "sample"
+) -> Range | Sequence[Scalar]:
+    """What a sample or a search draws from: a range without ``num``, or a list; nothing, and faults, else."""
     if item.entries is None:
         return axis(item, declared, name, faults)
     found = _range(item, declared, name, faults)
@@ -110,7 +113,8 @@ def choices(item: Item, declared: Hyperparameter, name: str, faults: Faults) -> 
     spread, ways = found
     if ways:
         faults.add(
-            item.line, f"{name}: got {', '.join(ways)}, allowed from, to, scale: sample.num says how many"
+            item.line,
+            f"{name}: got {', '.join(ways)}, allowed from, to, scale: {HOW_MANY[within]} says how many",
         )
         return ()
     return spread if _typed([spread.low, spread.high], item, declared, name, faults) else ()

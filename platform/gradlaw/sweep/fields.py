@@ -34,6 +34,14 @@ HALVING = (
     Hyperparameter(name="factor", default=3, low=2),
     _SIDE,
 )
+SEARCH = (
+    Hyperparameter(name="budget", default=1, low=1),
+    Hyperparameter(name="metric", default=""),
+    _SIDE,
+    Hyperparameter(name="sampler", default="tpe", choices=("tpe", "sobol", "random")),
+    Hyperparameter(name="per_round", default=8, low=1),
+    Hyperparameter(name="tuning_seeds", default=1, low=1),
+)
 SAMPLE = (
     Hyperparameter(name="method", default="sobol", choices=("sobol", "random")),
     Hyperparameter(name="num", default=1, low=1, high=1e6),
@@ -51,7 +59,7 @@ RANGE = (
 SECTIONS = ("name", "task", "rule", "schedule", "values", "grid", "zip", "sample", "where", "steps", "probes")
 """Keys of a sweep that hold more than a single value."""
 
-KEYS = (*SECTIONS, *(item.name for item in SETTINGS), "target", "halving")
+KEYS = (*SECTIONS, *(item.name for item in SETTINGS), "target", "halving", "search")
 
 
 def entries(item: Item, name: str, faults: Faults) -> Mapping[str, Item]:

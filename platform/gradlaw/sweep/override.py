@@ -12,8 +12,8 @@ from gradlaw.sweep.fields import KEYS
 def overridden(found: Mapping[str, Item], given: Mapping[str, object]) -> dict[str, Item]:
     """The entries of a file with new values: single ones under ``values``, lists under ``grid``.
 
-    A hyperparameter that varied in a grid, a zip or a sample varies there no more; the keys of a sweep
-    itself, such as ``steps``, are replaced.
+    A hyperparameter that varied in a grid, a zip, a sample or an arm varies there no more; the keys of a
+    sweep itself, such as ``steps``, are replaced.
     """
     found = dict(found)
     for name, value in given.items():
@@ -49,7 +49,22 @@ def _without(key: str, part: Item, name: str) -> Item | None:
     if key == "sample" and part.entries is not None and "axes" in part.entries:
         axes = _without("grid", part.entries["axes"], name)
         return Item({**part.entries, "axes": axes}, part.line) if axes else None
+    if key == "search" and part.entries and (arms := part.entries.get("arms")) and arms.entries:
+        fixed = {arm: _arm_without(item, name) for arm, item in arms.entries.items()}
+        return Item({**part.entries, "arms": Item(fixed, arms.line)}, part.line)
     if key in ("values", "grid", "zip") and part.entries and name in part.entries:
         rest = {other: item for other, item in part.entries.items() if other != name}
         return Item(rest, part.line) if rest else None
     return part
+
+
+def _arm_without(arm: Item, name: str) -> Item:
+    """An arm of a search without one hyperparameter; a space of nothing else stays, and is refused."""
+    if not arm.entries:
+        return arm
+    left = {}
+    for key, part in arm.entries.items():
+        rest = _without("values", part, name) if key in ("values", "space") else part
+        if rest is not None or key == "space":
+            left[key] = rest or Item({}, COMMAND_LINE)
+    return Item(left, arm.line)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from gradlaw.ending import Halving, Target
 from gradlaw.errors import ConfigurationError
@@ -22,6 +23,7 @@ from gradlaw.sweep.fields import HALVING, KEYS, SETTINGS, TARGET, known, scalars
 from gradlaw.sweep.name import PRESET, sweep_name
 from gradlaw.sweep.override import overridden
 from gradlaw.sweep.parts import load, probes
+from gradlaw.sweep.search import read_search
 from gradlaw.sweep.vary import Variation
 from gradlaw.task import Task
 from gradlaw.tasks import TASKS
@@ -59,8 +61,13 @@ class Sweep:
         (7, 'halving.first: got 3, allowed a multiple of log_every = 2')
         """
         said = _PREFIX.sub("", fault)
-        name = said.partition(":")[0]
-        return self.lines.get(name, self.lines.get(name.partition(".")[0], 1)), said
+        parts = said.split(": ")
+        for most in range(len(parts) - 1, 0, -1):
+            place = ": ".join(parts[:most])
+            for name in (place, place.rpartition(".")[0]):
+                if name in self.lines:
+                    return self.lines[name], said
+        return 1, said
 
 
 def read_sweep(path: Path, overrides: Mapping[str, object] | None = None) -> Sweep:
@@ -78,6 +85,8 @@ def read_sweep(path: Path, overrides: Mapping[str, object] | None = None) -> Swe
     name = sweep_name(path, found, faults)
     settings = scalars(found, SETTINGS, "", faults)
     grid, whole = _grid(found, faults)
+    if "search" in found:
+        return _searching(name, path, found, grid if whole else None, settings, faults)
     varied = Variation(found, _declared(grid, found, faults), faults, whole=whole)
     seeds, question = settings.pop("seeds", 1), settings.pop("question", "")
     combinations = varied.combinations
@@ -98,14 +107,40 @@ def read_sweep(path: Path, overrides: Mapping[str, object] | None = None) -> Swe
         )
         for part in parts
     ]
-    study = Study(
+    preset = Preset(doc=f"all of {path.name}", grids=tuple(grids), seeds=seeds)
+    lines = {name: item.line for name, item in found.items()} | varied.lines
+    return Sweep(study=_study(name, question, path, preset), notes=tuple(varied.notes), lines=lines)
+
+
+def _searching(
+    name: str,
+    path: Path,
+    found: Mapping[str, Item],
+    base: Grid | None,
+    settings: dict[str, Any],
+    faults: Faults,
+) -> Sweep:
+    """A sweep whose arms are searched, instead of a grid."""
+    seeds, question = settings.pop("seeds", 1), settings.pop("question", "")
+    searched = read_search(name, found, base, settings, faults)
+    if searched.search is None:
+        raise faults.error()
+    search = searched.search
+    num_trials = len(search.arms) * (search.budget * search.tuning_seeds + seeds)
+    if num_trials > MOST_TRIALS:
+        faults.add(1, f"got {num_trials:,} trials, allowed {MOST_TRIALS:,}")
+        raise faults.error()
+    preset = Preset(doc=f"all of {path.name}", grids=(), seeds=seeds, searches=(search,))
+    return Sweep(study=_study(name, question, path, preset), notes=(), lines=searched.lines)
+
+
+def _study(name: str, question: str, path: Path, preset: Preset) -> Study:
+    return Study(
         name=name,
         question=question or f"What does the sweep {name} show?",
         source=path.name,
-        presets={PRESET: Preset(doc=f"all of {path.name}", grids=tuple(grids), seeds=seeds)},
+        presets={PRESET: preset},
     )
-    lines = {name: item.line for name, item in found.items()} | varied.lines
-    return Sweep(study=study, notes=tuple(varied.notes), lines=lines)
 
 
 def _grid(found: Mapping[str, Item], faults: Faults) -> tuple[Grid | None, bool]:

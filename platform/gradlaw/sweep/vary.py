@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
+from gradlaw import space
 from gradlaw.errors import UnknownNameError, UsageError
 from gradlaw.hyperparameter import Hyperparameter, Scalar
-from gradlaw.sweep.axes import axis, choices
+from gradlaw.space import Dimension
+from gradlaw.sweep.axes import Range, axis, choices
 from gradlaw.sweep.combine import Combinations, Point
 from gradlaw.sweep.condition import Condition
 from gradlaw.sweep.document import Faults, Item
 from gradlaw.sweep.fields import SAMPLE, STEPS, entries, known, scalar, scalars
 from gradlaw.sweep.sampling import sample_points
 
-SECTIONS = ("values", "grid", "zip", "sample", "where", "steps")
+SECTIONS = ("values", "space", "grid", "zip", "sample", "where", "steps")
 """The keys that are read here."""
 
 
@@ -26,11 +29,13 @@ class Variation:
         declared: Hyperparameters by name.
         faults: Takes what is wrong.
         whole: Whether these are all; if not, since a class could not be found, other names are let pass.
+        taken: Lines of hyperparameters that stand elsewhere, and may not stand here too.
 
     Attributes:
         values: Values of the hyperparameters that the file fixes.
         combinations: All that it varies.
         notes: What a sample drew twice, in lines worth reading.
+        space: What an arm of a search searches.
         lines: Where each hyperparameter stands, by name.
     """
 
@@ -41,12 +46,14 @@ class Variation:
         faults: Faults,
         *,
         whole: bool,
+        taken: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._declared, self._faults, self._whole = declared, faults, whole
-        self.lines: dict[str, int] = {}
+        self.lines = dict(taken)
         self.notes: list[str] = []
         read = {name: found[name] for name in SECTIONS if name in found}
         self.values = self._values(read["values"]) if "values" in read else {}
+        self.space = self._space(read["space"]) if "space" in read else {}
         self.combinations = Combinations(
             axes=self._axes(read["grid"], "grid") if "grid" in read else {},
             groups=[
@@ -90,6 +97,19 @@ class Variation:
             value = scalar(part, self._declared[name], f"values.{name}", self._faults)
             if value is not None:
                 found[name] = value
+        return found
+
+    def _space(self, item: Item) -> dict[str, Dimension]:
+        found: dict[str, Dimension] = {}
+        for name, part in self._own(item, "space").items():
+            drawn = choices(part, self._declared[name], f"space.{name}", self._faults, within="search")
+            if isinstance(drawn, Range):
+                ends = (int(drawn.low), int(drawn.high)) if drawn.whole else (drawn.low, drawn.high)
+                found[name] = space.Range(
+                    low=ends[0], high=ends[1], log=drawn.scale == "log", whole=drawn.whole
+                )
+            elif drawn:
+                found[name] = space.Choices(values=tuple(drawn))
         return found
 
     def _axes(self, item: Item, where: str, *, repeats: bool = False) -> dict[str, tuple[Scalar, ...]]:
