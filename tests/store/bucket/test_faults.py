@@ -154,12 +154,14 @@ def test_a_compaction_that_fails_leaves_the_store_as_it_was(
 
 
 def test_a_compaction_that_ends_between_deletions_leaves_what_is_right(
-    address: str, proxy: Proxy, driver: ModuleType
+    address: str, proxy: Proxy, driver: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows go before the commits that list them, and files of a generation before its manifest."""
     for number in (2, 4, 6):
         driver.drive(address, number, 2)
         compact(Store.open(address))
+    now = BucketFiles.now
+    monkeypatch.setattr(BucketFiles, "now", lambda files: now(files) + 10.0)
     files, gone = open_files(address), list[int]()
     for allowed in (1, 2, 5, 99):
         before, left = set(files.scan()), [None] * allowed
@@ -172,7 +174,7 @@ def test_a_compaction_that_ends_between_deletions_leaves_what_is_right(
         there = set(files.scan())
         gone.append(len(before - there))
         kept = [name for name in map(paths.parse_data, there) if name]
-        assert {name.pack for name in kept} == {name.pack for name in kept if name.table == "trials"}
+        assert {name.pack for name in kept} <= {name.pack for name in kept if name.table == "trials"}
         named = {
             file["key"]
             for key in there
@@ -180,7 +182,7 @@ def test_a_compaction_that_ends_between_deletions_leaves_what_is_right(
             for part in json.loads(files.read(key))["parts"]
             for file in part["files"]
         }
-        assert {key for key in there if paths.parse_generation_file(key)} == named
+        assert {key for key in there if paths.parse_generation_file(key)} <= named
         resolved = Store.open(address).resolve()
         assert (resolved.index.num_rows, resolved.set_aside) == (6, ())
     assert gone[:2] == [2, 1 + 2], "the rows of the first pack; its commit, and the rows of the second"
