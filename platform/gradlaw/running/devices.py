@@ -10,7 +10,6 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no
 
 from gradlaw.pack import Training
 from gradlaw.planning.plan import Plan
-from gradlaw.store import paths
 from gradlaw.store.files import Files, content_of
 from gradlaw.store.parquet import read_bytes
 from gradlaw.store.resolve import Resolved
@@ -51,9 +50,7 @@ def devices_held(plan: Plan, resolved: Resolved, files: Files, needed: Needed) -
     counting = winners(resolved.index, needed) & asked
     ends = np.cumsum([unit.num_rows for unit in resolved.units])[:-1]
     rows = {
-        next(file.key for file in unit.files if file.table == paths.TRIALS): own
-        for unit, own in zip(resolved.units, np.split(counting, ends), strict=True)
-        if own.any()
+        unit.key: own for unit, own in zip(resolved.units, np.split(counting, ends), strict=True) if own.any()
     }
     found: Counter[str] = Counter()
     for key, content in files.read_each(rows):
