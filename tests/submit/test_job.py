@@ -125,7 +125,7 @@ def test_all_that_cannot_be_meant_on_a_cluster_is_said_at_once() -> None:
 @pytest.mark.parametrize("way", [["--address", "http://127.0.0.1:9"], ["--kuberay", "--image", "i"]])
 def test_a_share_of_a_plan_is_refused_before_the_cluster_is_asked(way: list[str]) -> None:
     for words in (["--shard", "1/2"], ["--shard=1/2"]):
-        result = CliRunner().invoke(app, ["submit", TINY, "--store", "s3://b/p", *words, *way])
+        result = CliRunner().invoke(app, ["submit", TINY, "--store", "s3://bucket/p", *words, *way])
         assert isinstance(result.exception, ConfigurationError), "not that nobody answers there"
         assert "--shard: got '1/2' with submit" in str(result.exception)
 
