@@ -31,9 +31,9 @@ from gradlaw.store.schema import KEYS, arrow_schema
 from gradlaw.store.store import Document, Store
 from gradlaw.store.trials import TRIAL_COLUMNS
 from gradlaw.store.units import Unit
-from gradlaw.store.winners import Needed, winners
 from gradlaw.table import Column
 from gradlaw.trial import SETTLED
+from gradlaw_analysis.plan_rows import PlanRows
 from gradlaw_analysis.sql.request import ViewSource
 from gradlaw_analysis.sql.sources import register
 
@@ -101,6 +101,7 @@ class Catalog:
         self.resolved: Resolved = self.store.resolve(verify=verify)
         self.plans, damaged = read_plans(self.store.files)
         self._damaged = list(damaged)
+        self._plan_rows: dict[str, PlanRows] = {}
 
     @cached_property
     def set_aside(self) -> tuple[SetAside, ...]:
@@ -118,6 +119,12 @@ class Catalog:
         columns[LIVE] = columns[paths.METRICS]
         columns |= {name: (*KEYS, *table.columns) for name, table in self.store.tables().items()}
         return {name: arrow_schema(tuple(listed), nullable=True) for name, listed in columns.items()}
+
+    def plan_rows(self, plan_id: str) -> PlanRows:
+        """The trials of a plan and what counts for it; raises UnknownNameError if there is no such plan."""
+        if plan_id not in self._plan_rows:
+            self._plan_rows[plan_id] = PlanRows(self.store.plan(plan_id)[1], self.resolved)
+        return self._plan_rows[plan_id]
 
     def sources(
         self, plan_id: str | None = None, trial_ids: Collection[str] | None = None
@@ -172,20 +179,20 @@ class Catalog:
 
     def _cut(self, plan_id: str | None, trial_ids: Collection[str] | None) -> _Cut:
         using = f"USING ({', '.join(_JOIN)})"
+        index, units = self.resolved.index, self.resolved.units
         if plan_id is None and trial_ids is None:
-            losers, units = self.resolved.losers().select(_JOIN), self.resolved.units
+            losers = self.resolved.losers().select(_JOIN)
             if not losers.num_rows:
                 return _Cut(units)
             return _Cut(units, [ViewSource(name="_losers", table=losers)], rows=f"ANTI JOIN _losers {using}")
-        needed: Needed = {}
-        ids = pa.array(trial_ids or (), pa.string())
-        if plan_id is not None:
-            _, rows = self.store.plan(plan_id)
-            planned = pc.unique(rows["trial_id"])
-            ids = planned if trial_ids is None else planned.filter(pc.is_in(planned, value_set=ids))
-            needed = _needed(rows, self.resolved.index["trial_id"])
-        index = self.resolved.index
-        keeps = winners(index, needed) & pc.is_in(index["trial_id"], value_set=ids).to_numpy()
+        if plan_id is None:
+            ids = pa.array(trial_ids, pa.string())
+            keeps = self.resolved.wins() & pc.is_in(index["trial_id"], value_set=ids).to_numpy()
+        else:
+            plan = self.plan_rows(plan_id)
+            ids, keeps = plan.trials["trial_id"], plan.keeps(trial_ids)
+            if trial_ids is not None:
+                ids = ids.filter(pc.is_in(ids, value_set=pa.array(trial_ids, pa.string())))
         kept = index if keeps.all() else index.filter(pa.array(keeps))
         units = self.resolved.holding(keeps)
         whole = kept.num_rows == sum(unit.num_rows for unit in units)
@@ -239,20 +246,6 @@ class Catalog:
                 row = {"study": study, "number": document["number"], "kind": document.get("kind")}
                 rows.append({**row, "document": json.dumps(document, sort_keys=True)})
         return pa.Table.from_pylist(rows, _DOCUMENT_SCHEMA)
-
-
-def _needed(planned: pa.Table, ids: pa.ChunkedArray) -> Needed:
-    """What a plan needs measured of the trials that several commits hold: of others there is no choice.
-
-    Args:
-        planned: Rows of the plan.
-        ids: Of every committed row of ``trials``.
-    """
-    counts = pc.value_counts(ids)
-    rivals = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
-    rows = planned.filter(pc.is_in(planned["trial_id"], value_set=rivals))
-    asked = zip(rows["trial_id"].to_pylist(), rows["probes"].to_pylist(), strict=True)
-    return {trial_id: json.loads(probes) for trial_id, probes in asked}
 
 
 def _metric_columns(columns: Iterable[Column]) -> list[Column]:

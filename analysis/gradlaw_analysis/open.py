@@ -112,7 +112,7 @@ class OpenStore:
         found = []
         with closing(catalog.connection()) as connection:
             for _, record in sorted(newest.items()):
-                data = PlanData(connection, record, [*catalog.tables], catalog.resolved)
+                data = PlanData(connection, catalog, record)
                 found.append(plan_status(connection, data, now, leases))
         others = other_workers(leases, [plan.plan for plan in found], now)
         return Status(plans=tuple(found), set_aside=len(catalog.set_aside), others=others)
@@ -205,7 +205,10 @@ class OpenStore:
         for folder in self._folders(catalog, studies, plan):
             record = choose_plan(catalog.plans, folder.name, plan, folder.claims)
             with closing(catalog.connection(record.plan_id)) as connection:
-                yield folder, PlanData(connection, record, [*catalog.tables], catalog.resolved)
+                yield (
+                    folder,
+                    PlanData(connection, catalog, record),
+                )
 
     def _folders(self, catalog: Catalog, studies: Studies | None, plan: str | None) -> Iterator[StudyFolder]:
         if studies is not None:

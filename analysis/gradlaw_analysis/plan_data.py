@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 
@@ -17,9 +17,10 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no
 from gradlaw.errors import ClaimError
 from gradlaw.fingerprint import digest
 from gradlaw.store.plans import PlanRecord
-from gradlaw.store.resolve import Resolved
 from gradlaw.store.units import Unit
 from gradlaw.trial import FINAL, State
+from gradlaw_analysis.catalog import Catalog
+from gradlaw_analysis.plan_rows import PlanRows
 from gradlaw_analysis.sample_sql import Scope, mentions
 from gradlaw_analysis.verdict import FileSet
 
@@ -29,18 +30,6 @@ _NOT_HELD = re.compile(
     r'(Table) with name (\w+) does not exist|(column) named "(\w+)"|Referenced (column) "(\w+)" not found'
     r'|(Column) "(\w+)" referenced that exists in the SELECT clause'  # an alias of the name that is missing
 )
-
-_TRIALS = """
--- one row a planned trial, however often the plan asks for it; state $missing: there is no row of it; asked:
--- the most probes it is asked for with; tuning: whether it is there to choose by, on a seed that no claim is
--- decided on
-SELECT p.trial_id, p.seed, p.asked, p.tuning, coalesce(t.state, $missing) AS state, t.probes AS held
-FROM (
-    SELECT trial_id, any_value(seed) AS seed, arg_max(probes, length(probes)) AS asked,
-        bool_and(coalesce(role = 'tuning', FALSE)) AS tuning
-    FROM temp.plans WHERE plan_id = $plan_id GROUP BY trial_id
-) AS p LEFT JOIN temp.trials AS t USING (trial_id)
-"""
 
 _FIRST = """
 -- one row: of the plans that hold a trial of this plan the time of the oldest, and the seeds that the oldest
@@ -61,28 +50,16 @@ class PlanData:
 
     Attributes:
         record: The plan.
+        rows_held: Its trials, and the committed rows that count for it.
         trials: One row a planned trial: ``trial_id``, ``seed``, ``tuning``: whether a search asks for it to
             choose by, ``state`` ("missing" without a row) and ``ended``: whether it has a final state and
             was measured with every probe the plan asks for.
     """
 
-    def __init__(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        record: PlanRecord,
-        views: Sequence[str],
-        resolved: Resolved,
-    ) -> None:
-        self._connection, self._views, self._resolved = connection, tuple(views), resolved
-        self.record = record
-        given = {"plan_id": record.plan_id, "missing": MISSING}
-        # Through Arrow, because for a data frame DuckDB makes a Python object of each text.
-        rows = connection.sql(_TRIALS, params=given).to_arrow_table().to_pandas()
-        kind = ["state", "asked", "held"]
-        kinds = rows.groupby(kind, dropna=False, sort=False)  # few, of many trials
-        ended = [_ended(*values) for values in kinds.head(1)[kind].itertuples(index=False)]
-        columns = ["trial_id", "seed", "tuning", "state"]
-        self.trials = rows[columns].assign(ended=np.array(ended, dtype=np.bool_)[kinds.ngroup()])
+    def __init__(self, connection: duckdb.DuckDBPyConnection, catalog: Catalog, record: PlanRecord) -> None:
+        self._connection, self._views = connection, tuple(catalog.tables)
+        self.record, self.rows_held = record, catalog.plan_rows(record.plan_id)
+        self.trials = _trials(self.rows_held)
 
     @property
     def num_planned(self) -> int:
@@ -172,8 +149,25 @@ class PlanData:
 
     @cached_property
     def _units(self) -> tuple[Unit, ...]:
-        ids = pa.Array.from_pandas(self.trials["trial_id"], type=pa.string())
-        return self._resolved.holding(pc.is_in(self._resolved.index["trial_id"], value_set=ids).to_numpy())
+        return self.rows_held.resolved.holding(self.rows_held.keeps())
+
+
+def _trials(rows: PlanRows) -> pd.DataFrame:
+    """One row a planned trial; by codes, for few of a million trials differ in state and probes."""
+    held = rows.resolved.index.select(["state", "probes"]).take(pa.array(rows.places, mask=rows.places < 0))
+    state = pc.fill_null(held["state"].cast(pa.string()), MISSING)
+    columns = (state, rows.trials["asked"], pc.fill_null(held["probes"].cast(pa.string()), "[]"))
+    coded = [column.combine_chunks().dictionary_encode() for column in columns]
+    texts = [column.dictionary.to_pylist() for column in coded]
+    num_texts = [max(1, len(listed)) for listed in texts]
+    codes = np.ravel_multi_index([column.indices.to_numpy() for column in coded], num_texts)
+    kinds, kind = np.unique(codes, return_inverse=True)
+    ended = [
+        _ended(*(listed[code] for listed, code in zip(texts, places, strict=True)))
+        for places in zip(*np.unravel_index(kinds, num_texts), strict=True)
+    ]
+    frame: pd.DataFrame = rows.trials.select(["trial_id", "seed", "tuning"]).to_pandas()
+    return frame.assign(state=state.to_pandas(), ended=np.array(ended, dtype=np.bool_)[kind])
 
 
 def _cause(error: duckdb.Error) -> str:
@@ -186,8 +180,8 @@ def _cause(error: duckdb.Error) -> str:
     return f": this store has no {what.lower()} {which}"
 
 
-def _ended(state: str, asked: str, held: object) -> bool:
+def _ended(state: str, asked: str, held: str) -> bool:
     """As a run sees it: what has ended and was measured as asked is not run again."""
     if state == MISSING or State(state) not in FINAL:
         return False
-    return State(state) is State.FAILED or set(json.loads(asked)) <= set(json.loads(str(held)))
+    return State(state) is State.FAILED or set(json.loads(asked)) <= set(json.loads(held))

@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from io import BufferedReader
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
+import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no types
 from numpy.typing import NDArray
 
 from gradlaw.errors import StoreError
@@ -71,13 +73,24 @@ class Resolved:
         """Keys of a table's files."""
         return [file.key for unit in self.units for file in unit.files if file.table == table]
 
+    def wins(self, needed: Needed | None = None) -> NDArray[np.bool_]:
+        """The rows of ``index`` that win, shape [rows]: see :mod:`gradlaw.store.winners`."""
+        if self.without_rivals:
+            return np.ones(self.index.num_rows, dtype=np.bool_)
+        return winners(self.index, needed)
+
+    @cached_property
+    def without_rivals(self) -> bool:
+        """Whether no trial stands in several commits, as is the rule: then every row wins."""
+        return bool(len(pc.unique(self.index["trial_id"])) == self.index.num_rows)
+
     def winners(self, needed: Needed | None = None) -> pa.Table:
-        """The rows of ``index`` that win: see :mod:`gradlaw.store.winners`."""
-        return self.index.filter(pa.array(winners(self.index, needed)))
+        """The rows of ``index`` that win."""
+        return self.index.filter(pa.array(self.wins(needed)))
 
     def losers(self, needed: Needed | None = None) -> pa.Table:
         """The other rows of ``index``: few, as a rule none."""
-        return self.index.filter(pa.array(~winners(self.index, needed)))
+        return self.index.filter(pa.array(~self.wins(needed)))
 
     def holding(self, rows: NDArray[np.bool_]) -> tuple[Unit, ...]:
         """The units with any of some rows of ``index``, shape [rows of index]."""
