@@ -15,10 +15,15 @@ from gradlaw.running.tally import RunProgress
 from gradlaw.store.store import Store
 
 TINY, TROUBLED, CLAIMED = STUDIES / "tiny", STUDIES / "troubled", STUDIES / "claimed"
+TWO_WORKERS = {"cpus": 1}
 
 
 class Bench:
-    """Runs studies on one store with one launcher, and keeps what is said."""
+    """Runs studies on one store with one launcher, and keeps what is said.
+
+    A worker of Ray takes seconds to start: a pack asks for both CPUs, so that one runs all, unless told
+    otherwise.
+    """
 
     def __init__(self, launcher: str, folder: Path) -> None:
         self.launcher = launcher
@@ -30,6 +35,8 @@ class Bench:
 
     def run(self, study: Path, **how: Any) -> RunSummary:
         self.said, self.progress = [], []
+        if self.launcher == "ray":
+            how = {"cpus": 2} | how
         return run(
             study,
             store=self.store,
@@ -64,7 +71,7 @@ def attempts(store: Path) -> dict[int, list[str]]:
 
 
 def test_every_planned_trial_ends_once_and_nothing_runs_again(bench: Bench) -> None:
-    first = bench.run(TINY)
+    first = bench.run(TINY, **TWO_WORKERS)
     assert first.complete
     assert first.states == {"done": 12}
     assert first.trials_run == 12
@@ -129,7 +136,7 @@ def test_a_measurement_fills_its_table(bench: Bench) -> None:
 
 
 def test_what_must_run_alone_does(bench: Bench) -> None:
-    bench.run(TROUBLED, preset="timed")
+    bench.run(TROUBLED, preset="timed", **TWO_WORKERS)
     tasks = {row["trial_id"]: row["task"] for row in counting(bench.store)}
     rows = counting(bench.store, "intervals")
     assert len(rows) == 4
@@ -143,7 +150,7 @@ def test_what_must_run_alone_does(bench: Bench) -> None:
 def until_final(bench: Bench, orders: str) -> None:
     """Runs until nothing is left to do; inline stops at the first error of each run."""
     for _ in range(5):
-        if bench.squares(orders) is not None:
+        if bench.squares(orders, **TWO_WORKERS) is not None:
             return
 
 
@@ -210,7 +217,7 @@ def test_plans_are_written_before_they_run_and_claims_are_locked_once(bench: Ben
 
 
 def test_numbers_do_not_depend_on_the_launcher(bench: Bench, tmp_path: Path) -> None:
-    bench.run(TINY, seeds=2)
+    bench.run(TINY, seeds=2, **TWO_WORKERS)
     run(TINY, seeds=2, store=tmp_path / "other", launcher="inline")
     assert numbers(bench.store) == numbers(tmp_path / "other")
 
