@@ -8,18 +8,20 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from bucket_server import SECRET, Proxy, drawn
-from held import STUDIES, committed, counting
+from drivers import Drivers
+from held import STUDIES, counting
 
 import gradlaw
 from gradlaw import cli
 from gradlaw.adaptive.export import export_journal
 from gradlaw.planning.planned import plan_study
+from gradlaw.store.compaction import compact
 from gradlaw.store.store import Store
 from gradlaw_analysis import open_store
 
@@ -53,6 +55,14 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         timeout=200,
         env=os.environ | environment,
     )
+
+
+@pytest.fixture(scope="module")
+def drivers(proxy: Proxy) -> Iterator[Drivers]:
+    """Processes that can be killed; the bucket is in their environment."""
+    server = Drivers()
+    yield server
+    server.close()
 
 
 @pytest.mark.slow
@@ -103,29 +113,29 @@ def test_a_search_runs_and_is_exported(address: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_killed_goes_on_from_its_checkpoint(address: str, tmp_path: Path) -> None:
-    how: dict[str, Any] = {"preset": "smoke", "set": {"steps": 270}}
+def test_what_was_killed_goes_on_and_what_it_leaves_is_whole(
+    address: str, tmp_path: Path, drivers: Drivers
+) -> None:
+    """Killed after a checkpoint, between two files of its pack, and in the middle of a compaction."""
+    how: dict[str, Any] = {"preset": "smoke", "set": {"steps": 270}, "compile": "never", "width": 4}
     trained(TINY, tmp_path / "disk", **how)
-    words = ["run", str(TINY), "--preset", "smoke", "--store", address, "--launcher", "inline"]
-    words += ["--compile", "never", "--width", "4", "--checkpoint-minutes", "1e-9", "--set", "steps=270"]
-    killed = command(*words, GRADLAW_FAULT="checkpoint_after_manifest:2")
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert Store.open(address).index() == {}
-    assert any(key.endswith(".safetensors") for key in Store.open(address).files.scan("_checkpoints"))
+    how["flush_s"] = 10.0
+    for fault, often in (("checkpoint_after_manifest:2", {"checkpoint_s": 1e-9}), ("between_files:1", {})):
+        env = {"GRADLAW_FAULT": fault}
+        code = drivers.run(study=str(TINY), store=address, how=how | often, env=env)
+        assert code == -signal.SIGKILL, drivers.log.read_text()
+        assert Store.open(address).index() == {}
+        assert any(key.endswith(".safetensors") for key in Store.open(address).files.scan("_checkpoints"))
     notes: list[str] = []
     trained(TINY, address, **how, say=notes.append)
     assert any(f"goes on from its checkpoint {address}/_checkpoints/" in note for note in notes)
-    assert same(counting(address, "metrics")) == same(counting(tmp_path / "disk", "metrics"))
     assert Store.open(address).files.scan("_checkpoints") == {}
-
-
-def test_what_killed_writers_leave_is_whole(address: str, driver: ModuleType) -> None:
-    assert driver.killed(address, "run", 4, 2, fault="between_files:2")
-    assert driver.drive(address, 4, 2) == 4
-    assert len(committed(address, "metrics")) == 20
-    assert driver.killed(address, "compact", fault="compaction_before_manifest:1")
-    assert driver.spawn(address, "compact").wait(60) == 0
-    assert (Store.open(address).resolve().generation, len(committed(address, "metrics"))) == (1, 20)
+    fault = "compaction_before_manifest:1"
+    assert drivers.run(store=address, compact=0.0, env={"GRADLAW_FAULT": fault}) == -signal.SIGKILL
+    for generation in (0, 1):
+        assert Store.open(address).resolve().generation == generation
+        assert same(counting(address, "metrics")) == same(counting(tmp_path / "disk", "metrics"))
+        compact(Store.open(address))
 
 
 @pytest.mark.slow
@@ -134,19 +144,8 @@ def test_the_command_line_with_ray(
 ) -> None:
     trained(TINY, tmp_path / "disk")
     proxy.plan = drawn(5, 0.03)
+    words = ["run", str(TINY), "--store", address, "--launcher", "ray", "--compile", "never", "--width", "4"]
     with tempfile.TemporaryDirectory() as short:
-        words = [
-            "run",
-            str(TINY),
-            "--store",
-            address,
-            "--launcher",
-            "ray",
-            "--compile",
-            "never",
-            "--width",
-            "4",
-        ]
         done = command(*words, TMPDIR=short)
     assert done.returncode == 0, done.stderr
     assert f"store {address}" in done.stderr
