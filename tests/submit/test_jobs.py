@@ -5,18 +5,21 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from clients import Client
 from head import Head
-from held import STUDIES, committed, counting
+from held import STUDIES, committed, counting, numbers
 from tunnel import Tunnel
+
+import gradlaw
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-GATED = str(STUDIES / "gated")
+TINY, GATED = (str(STUDIES / name) for name in ("tiny", "gated"))
 Start = Callable[..., Client]
 
 
@@ -99,3 +102,36 @@ def test_whoever_has_another_token_is_told_in_a_line(head: Head, start: Start, t
         assert "~/.ray/auth_token" in line, "the remedy"
         assert "Traceback" not in refused.text
         assert head.token not in refused.text
+
+
+def test_a_job_submitted_again_after_its_head_was_killed_loses_nothing(
+    head: Head, start: Start, tmp_path: Path
+) -> None:
+    """The head, which no later test has, goes with all on it: the same job goes on at the next head and ends.
+
+    Every planned trial is there once, bit for bit as in a run that nobody disturbed.
+    """
+    store, how = tmp_path / "store", {"seeds": 6, "set": {"steps": 400}}
+    words = ["submit", TINY, "--store", str(store), "--seeds", "6", "--set", "steps=400"]
+    lost = start(*words)
+    end = time.monotonic() + 200
+    while not any(store.glob("trials/*/*.parquet")):
+        assert time.monotonic() < end, lost.text
+        time.sleep(0.01)
+    head.kill()
+    kept = {(row["pack_id"], row["attempt"]) for row in committed(store)}
+    lost.kill()
+
+    following = Head(num_cpus=1)
+    try:
+        sent = [*words, "--address", following.dashboard]
+        client = Client(sent, following.environment(), tmp_path / "again.err")
+        assert client.wait() == 0, client.text
+    finally:
+        following.kill()
+    rows = committed(store)
+    assert [row["state"] for row in rows] == ["done"] * 12
+    assert len({row["trial_id"] for row in rows}) == 12, "no trial twice"
+    assert kept <= {(row["pack_id"], row["attempt"]) for row in rows}, "what had been committed was kept"
+    gradlaw.run(TINY, store=tmp_path / "undisturbed", compile="never", **how)
+    assert numbers(store) == numbers(tmp_path / "undisturbed")
