@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -47,20 +45,10 @@ def trained(study: Path, store: Path | str, **how: Any) -> gradlaw.RunSummary:
     return summary
 
 
-def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gradlaw.cli", *words],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        env=os.environ | environment,
-    )
-
-
 @pytest.fixture(scope="module")
 def drivers(proxy: Proxy) -> Iterator[Drivers]:
     """Processes that can be killed; the bucket is in their environment."""
-    server = Drivers()
+    server = Drivers(ray=True)
     yield server
     server.close()
 
@@ -139,21 +127,27 @@ def test_what_was_killed_goes_on_and_what_it_leaves_is_whole(
 
 
 @pytest.mark.slow
-def test_the_command_line_with_ray(
-    address: str, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_with_ray_and_by_the_command_line(
+    address: str, proxy: Proxy, drivers: Drivers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained(TINY, tmp_path / "disk")
     proxy.plan = drawn(5, 0.03)
-    words = ["run", str(TINY), "--store", address, "--launcher", "ray", "--compile", "never", "--width", "4"]
+    how = {"launcher": "ray", "compile": "never", "width": 4, "flush_s": 10.0}
     with tempfile.TemporaryDirectory() as short:
-        done = command(*words, TMPDIR=short)
-    assert done.returncode == 0, done.stderr
-    assert f"store {address}" in done.stderr
-    assert SECRET not in done.stderr + done.stdout
+        code = drivers.run(study=str(TINY), store=address, how=how, env={"TMPDIR": short})
+    said = drivers.log.read_text()
+    assert code == 0, said
+    assert SECRET not in said
     assert sum(proxy.done.values()) > 0
     assert same(counting(address, "metrics")) == same(counting(tmp_path / "disk", "metrics"))
     proxy.plan = None
-    for words in (["status"], ["sql", "SELECT count(*) AS n FROM trials", "--format", "csv"], ["compact"]):
+    run = ["run", str(TINY), "--launcher", "inline", "--compile", "never", "--width", "4"]
+    for words in (
+        run,
+        ["status"],
+        ["sql", "SELECT count(*) AS n FROM trials", "--format", "csv"],
+        ["compact"],
+    ):
         monkeypatch.setattr(sys, "argv", ["gradlaw", *words, "--store", address])
         with pytest.raises(SystemExit) as ended:
             cli.main()  # in this process: another takes longer to begin than they take
