@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import gradlaw
+from gradlaw.cli import main
 from gradlaw.errors import UsageError
 from gradlaw.planning.dry_run import describe_plan, estimate_disk
 from gradlaw.store.store import Store
@@ -134,10 +135,16 @@ def test_what_a_dry_run_says_is_what_a_run_writes(small: Path, tmp_path: Path) -
         (["--preset", "demo"], 2, "unknown preset of study small_one 'demo'; known: sweep"),
     ],
 )
-def test_the_command(small: Path, tmp_path: Path, words: list[str], code: int, said: str) -> None:
-    command = [sys.executable, "-m", "gradlaw.cli", "run", small.name, "--launcher", "inline", *words]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == code, done.stderr
-    assert said in (done.stderr if code else done.stdout)
-    assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == [small]
+def test_the_command(
+    small: Path, words: list[str], code: int, said: str, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(small.parent)
+    monkeypatch.setattr("sys.argv", ["gradlaw", "run", small.name, "--launcher", "inline", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    out, err = capfd.readouterr()
+    assert int(end.value.code or 0) == code, err
+    assert said in (err if code else out)
+    assert "Traceback" not in err
+    assert list(small.parent.iterdir()) == [small]
