@@ -38,9 +38,7 @@ from gradlaw_analysis.sql.request import ViewSource
 from gradlaw_analysis.sql.sources import register
 
 LIVE = paths.METRICS_LIVE
-_SETTLED = ", ".join(f"'{state}'" for state in sorted(SETTLED))
-_LIVE_CLAUSE = f"ANTI JOIN (FROM trials WHERE state IN ({_SETTLED})) AS settled USING (trial_id)"
-"""A killed attempt's part stays for a while, though its trial may have ended in a pack cut otherwise."""
+_SETTLED = [state.value for state in sorted(SETTLED)]
 _JOIN = [column.name for column in KEYS]
 _RECORD_SCHEMA = pa.schema(
     [
@@ -139,11 +137,11 @@ class Catalog:
             UnknownNameError: If there is no such plan.
         """
         cut = self._cut(plan_id, trial_ids)
-        found = [*cut.sources]
+        found = [*cut.sources, ViewSource(name="_settled", table=self._settled)]
         for name, schema in self.tables.items():
             live = name == LIVE
             files = self._locations(self.resolved.live if live else cut.keys(name))
-            clause = f"{cut.live} {_LIVE_CLAUSE}" if live else cut.rows
+            clause = f"{cut.live} ANTI JOIN _settled USING (trial_id)" if live else cut.rows
             sql = f"SELECT * FROM _files_{name} {clause}"  # noqa: S608 - checked names
             found.append(ViewSource(name=f"_files_{name}", files=files, schema=schema))
             found.append(ViewSource(name=name, sql=sql))
@@ -206,6 +204,15 @@ class Catalog:
             rows="" if whole else f"SEMI JOIN _kept {using}",
             live="SEMI JOIN _asked USING (trial_id)",
         )
+
+    @cached_property
+    def _settled(self) -> pa.Table:
+        """Trials that have ended: an old live part of one may still be there, of a pack cut otherwise."""
+        if not self.resolved.live:
+            return pa.table({"trial_id": pa.array([], pa.string())})
+        rows = self.resolved.winners()
+        state = rows["state"].cast(pa.string())
+        return rows.filter(pc.is_in(state, value_set=pa.array(_SETTLED))).select(["trial_id"])
 
     def _locations(self, keys: Iterable[str]) -> list[str]:
         return [self.store.files.location(key) for key in keys]

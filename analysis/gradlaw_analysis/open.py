@@ -113,7 +113,7 @@ class OpenStore:
         with closing(catalog.connection()) as connection:
             for _, record in sorted(newest.items()):
                 data = PlanData(connection, catalog, record)
-                found.append(plan_status(connection, data, now, leases))
+                found.append(plan_status(connection, data, self.store.files, now, leases))
         others = other_workers(leases, [plan.plan for plan in found], now)
         return Status(plans=tuple(found), set_aside=len(catalog.set_aside), others=others)
 

@@ -15,6 +15,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no types
 from numpy.typing import NDArray
 
+from gradlaw.store.paths import PackKey
 from gradlaw.store.resolve import Resolved
 from gradlaw.store.winners import Needed
 
@@ -72,6 +73,17 @@ class PlanRows:
         kept = np.zeros(self.resolved.index.num_rows, dtype=np.bool_)
         kept[places[places >= 0]] = True
         return kept
+
+    def packs(self) -> set[PackKey]:
+        """The commits in which rows stand that count for the plan."""
+        rows = self.resolved.index.filter(pa.array(self.keeps()))
+        pairs = rows.select(["pack_id", "attempt"]).group_by(["pack_id", "attempt"]).aggregate([])
+        return set(map(PackKey, pairs["pack_id"].to_pylist(), pairs["attempt"].to_pylist()))
+
+    @property
+    def num_rounds(self) -> int:
+        """Rounds that an adaptive plan has asked for so far; 0 of any other."""
+        return int(pc.count_distinct(self.listed["round"]).as_py())
 
     @property
     def _needed(self) -> Needed:

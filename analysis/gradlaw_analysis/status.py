@@ -7,8 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import duckdb
+import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no types
 
+from gradlaw.store import paths
+from gradlaw.store.files import Files
 from gradlaw.store.leases import Lease
+from gradlaw.store.parquet import read_bytes
+from gradlaw.store.paths import PackKey
 from gradlaw.store.plans import PlanRecord
 from gradlaw_analysis.plan_data import MISSING, PlanData
 from gradlaw_analysis.workers import Workers
@@ -16,12 +21,8 @@ from gradlaw_analysis.workers import Workers
 WINDOW_S = 600.0
 """The rate is that of packs committed in these last seconds."""
 
-_PACKS = """
--- one row a committed pack of the plan; wall_s of a trial is its share of the pack's time
-SELECT min(started_at) AS started_at, sum(wall_s) AS wall_s, count(*) AS num_trials
-FROM temp.trials WHERE trial_id IN (SELECT trial_id FROM temp.plans WHERE plan_id = $plan_id)
-GROUP BY study, pack_id, attempt
-"""
+NEWEST = 200
+"""Of packs committed of late the newest, from which the rate is taken."""
 
 _LIVE = """
 -- one row a pack whose worker lives and that shows rows of the plan's trials
@@ -29,12 +30,6 @@ SELECT pack_id, count(DISTINCT trial_id)
 FROM temp.metrics_live WHERE trial_id IN (SELECT trial_id FROM temp.plans WHERE plan_id = $plan_id)
 AND list_contains($pack_ids::VARCHAR[], pack_id)
 GROUP BY pack_id
-"""
-
-
-_ROUNDS = """
--- one row: rounds that the plan has asked for
-SELECT count(DISTINCT round) FROM temp.plans WHERE plan_id = $plan_id
 """
 
 
@@ -109,19 +104,24 @@ class Status:
 
 
 def plan_status(
-    connection: duckdb.DuckDBPyConnection, plan: PlanData, now: datetime, leases: Mapping[str, Lease]
+    connection: duckdb.DuckDBPyConnection,
+    plan: PlanData,
+    files: Files,
+    now: datetime,
+    leases: Mapping[str, Lease],
 ) -> PlanStatus:
     """How far a plan is.
 
     Args:
         connection: On the store.
         plan: The plan's data.
+        files: The store's.
         now: UTC, without a zone.
         leases: All that hold now, by pack.
     """
     record: PlanRecord = plan.record
     given = {"plan_id": record.plan_id}
-    packs = connection.execute(_PACKS, given).fetchall()
+    packs = plan.rows_held.packs()
     shown = dict(connection.execute(_LIVE, {**given, "pack_ids": list(leases)}).fetchall())
     own = {pack_id: lease for pack_id, lease in leases.items() if lease.tenant.plan_id == record.plan_id}
     states = dict(plan.states)
@@ -129,7 +129,7 @@ def plan_status(
     if running:
         states = {**states, "running": running, MISSING: states[MISSING] - running}
     missing = plan.num_planned - plan.num_ended
-    rate = _rate(packs, now) if missing else None
+    rate = _rate(_newest(files, record.study, packs), now) if missing else None
     return PlanStatus(
         study=record.study,
         plan=record.plan_id,
@@ -141,7 +141,7 @@ def plan_status(
         packs_running=len({*shown, *own}),
         trials_per_s=rate,
         left_s=missing / rate if rate else None,
-        num_rounds=connection.execute(_ROUNDS, given).fetchall()[0][0],
+        num_rounds=plan.rows_held.num_rounds,
         is_open=record.is_open,
         workers=Workers.of(own.values(), now.replace(tzinfo=UTC).timestamp()),
     )
@@ -164,6 +164,21 @@ def other_workers(
         for plan in plans
     }
     return {plan: workers for plan, workers in found.items() if workers}
+
+
+def _newest(files: Files, study: str, packs: Collection[PackKey]) -> list[tuple[datetime, float, int]]:
+    """Of packs committed in the window, the newest: when each began, the seconds it took, and its trials."""
+    opening = files.now() - WINDOW_S
+    commits = files.scan(f"{paths.TRIALS}/study={study}").items()
+    recent = sorted((entry.modified_s, key) for key, entry in commits if entry.modified_s >= opening)
+    named = [key for _, key in reversed(recent) if (name := paths.parse_data(key)) and name.pack in packs]
+    found = []
+    for _, content in files.read_each(named[:NEWEST]):
+        if isinstance(content, bytes):  # else it is gone, or damaged and named elsewhere
+            rows, _ = read_bytes(content, ["started_at", "wall_s"])
+            began = pc.min(rows["started_at"]).as_py()
+            found.append((began, pc.sum(rows["wall_s"]).as_py(), rows.num_rows))
+    return found
 
 
 def _rate(packs: list[tuple[datetime, float, int]], now: datetime) -> float | None:

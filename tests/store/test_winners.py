@@ -44,7 +44,7 @@ def table(listed: list[tuple[str, str, int, str, State, set[str]]]) -> pa.Table:
         *([row[place] for row in listed] for place in range(4)),
         [row[4].value for row in listed],
         [json.dumps(sorted(row[5])) for row in listed],
-        [""] * len(listed),
+        *([[""] * len(listed)] * 2),
     ]
     return pa.table(dict(zip(INDEX_SCHEMA.names, columns, strict=True)), schema=INDEX_SCHEMA)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -54,6 +55,22 @@ def changed_source(plan: Plan, index: Index) -> int:
         entries = [index.get(member.trial.trial_id) for member in pack.members]
         num_changed += sum(1 for entry in entries if entry and source and entry.source not in ("", source))
     return num_changed
+
+
+def devices_held(plan: Plan, index: Index) -> Counter[str]:
+    """Number of the plan's trials that the store holds trained, by kind of device, as "cuda"."""
+    trained = (pack for pack in plan.packs if isinstance(pack.program, Training))
+    entries = (index.get(member.trial.trial_id) for pack in trained for member in pack.members)
+    return Counter(kind_of(entry.device) for entry in entries if entry and entry.device)
+
+
+def kind_of(device: str) -> str:
+    """What is to be told apart: which of several GPUs it was changes no number.
+
+    >>> kind_of("cuda:1")
+    'cuda'
+    """
+    return device.partition(":")[0]
 
 
 def shares_budget(pack: Pack) -> bool:

@@ -28,11 +28,10 @@ from gradlaw.launch.base import Launcher, Report
 from gradlaw.launch.committing import commit_skipped, ids_of
 from gradlaw.pack import Pack, probe_digests
 from gradlaw.planning.planned import Planned, plan_study
-from gradlaw.running.devices import devices_held
 from gradlaw.running.lost import commit_lost
 from gradlaw.running.options import RunOptions
 from gradlaw.running.orders import Orders
-from gradlaw.running.pending import Index, is_held, missing_packs, planned_trials
+from gradlaw.running.pending import Index, devices_held, is_held, missing_packs, planned_trials
 from gradlaw.running.recorded import record_plan
 from gradlaw.running.starved import Starved
 from gradlaw.running.tally import Tally
@@ -292,7 +291,7 @@ class _Run:
                 lost[report.pack_id] = replace(report, width=width)
             elif not report.finished:
                 widths[report.pack_id] = report.width or width
-            self._follow(report)
+            self._follow(report, index)
 
         self._launcher.run(orders, on_report)
         if not lost:
@@ -302,15 +301,14 @@ class _Run:
         got_further = commit_lost(self._store, of_lost, lost, seen, self._starved, self._teller)
         return _Launched(num_run, refused, got_further)
 
-    def _follow(self, report: Report) -> None:
+    def _follow(self, report: Report, index: Index) -> None:
         self._tally.add(report)
         if report.usage:
             self._busy.add(report.usage)
         self._teller.report(report)
         if report.device and not self._knows_device:  # nothing has been trained by this run
             self._knows_device = True
-            held = devices_held(self._plan, self._resolved, self._store.files, self._probes)
-            self._teller.devices(held, report.device)
+            self._teller.devices(devices_held(self._plan, index), report.device)
         self._show()
 
     def _show(self) -> None:

@@ -8,9 +8,8 @@ from gradlaw.adaptive.growth import Round
 from gradlaw.launch.base import Report
 from gradlaw.pack import Pack
 from gradlaw.planning.plan import Plan
-from gradlaw.running.devices import kind_of
 from gradlaw.running.measurable import survey
-from gradlaw.running.pending import Index, changed_source, planned_trials
+from gradlaw.running.pending import Index, changed_source, kind_of, planned_trials
 from gradlaw.store.leases import EXPIRE_S, Lease
 from gradlaw.store.store import Store
 from gradlaw.trial import FINAL, State

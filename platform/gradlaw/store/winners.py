@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from gradlaw.store.paths import PackKey
 from gradlaw.trial import RETRIABLE, State
 
-INDEX_COLUMNS = ("trial_id", "pack_id", "attempt", "study", "state", "probes", "source_digest")
-"""What of ``trials`` decides, and the source, by which a change without a new version is seen."""
+INDEX_COLUMNS = ("trial_id", "pack_id", "attempt", "study", "state", "probes", "source_digest", "device")
+"""What of ``trials`` decides; and source and device, by which a run sees that they have changed."""
 
 _TYPES = {"trial_id": pa.string(), "attempt": pa.int32()}
 _TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -61,6 +61,7 @@ class TrialStatus(NamedTuple):
         num_attempts: Number of committed rows in a retriable state.
         probes: Digests of the probes it was measured with, of the row that wins.
         source: Digest of the source that ran it, of the row that wins; "" if unknown.
+        device: What trained it, of the row that wins; "" if nothing was trained.
         pack: The commit that the row stands in; None if unknown.
     """
 
@@ -68,6 +69,7 @@ class TrialStatus(NamedTuple):
     num_attempts: int
     probes: frozenset[str]
     source: str = ""
+    device: str = ""
     pack: PackKey | None = None
 
 
@@ -142,19 +144,20 @@ class TrialIndex(Mapping[str, TrialStatus]):
 
 def _statuses(won: pa.Table) -> tuple[list[TrialStatus], NDArray[np.int64]]:
     """The distinct statuses, as of trials without an attempt, and for each row the number of its own."""
-    coded = [_coded(won[name]) for name in ("state", "probes", "source_digest", "pack_id")]
+    coded = [_coded(won[name]) for name in ("state", "probes", "source_digest", "device", "pack_id")]
     attempts, own = np.unique(won["attempt"].to_numpy(), return_inverse=True)
     texts = [*(texts for texts, _ in coded), attempts.tolist()]
     radices = [max(1, len(listed)) for listed in texts]
     distinct, kinds = np.unique(
         np.ravel_multi_index((*(codes for _, codes in coded), own), radices), return_inverse=True
     )
-    states, probes, sources, packs, numbers = texts
+    states, probes, sources, devices, packs, numbers = texts
     sets = [frozenset(json.loads(text)) for text in probes]
     statuses = []
-    for state, probe, source, pack, number in zip(*np.unravel_index(distinct, radices), strict=True):
+    for state, probe, source, device, pack, number in zip(*np.unravel_index(distinct, radices), strict=True):
         key = PackKey(packs[pack], numbers[number])
-        statuses.append(TrialStatus(State(states[state]), 0, sets[probe], sources[source], key))
+        held = TrialStatus(State(states[state]), 0, sets[probe], sources[source], devices[device], key)
+        statuses.append(held)
     return statuses, kinds
 
 
