@@ -1,6 +1,6 @@
 """``gradlaw run``: exit codes, streams, interrupts, and what it leaves behind.
 
-As a process where it is interrupted, where Ray writes too, and once where it is used wrongly; else here.
+As a process where it is interrupted, and once where it is used wrongly; else in this one.
 """
 
 from __future__ import annotations
@@ -133,11 +133,9 @@ def test_an_interrupt_keeps_what_is_committed_and_leaves_nothing_behind(
     assert states(tmp_path / "store") == {"done": 6}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["inline", "ray"])
-def test_nothing_on_stdout(launcher: str, tmp_path: Path, gradlaw: Run) -> None:
-    words = ("run", TINY, "--seeds", "1", "--launcher", launcher)
-    done = gradlaw(*words) if launcher == "inline" else in_a_process(*words, cwd=tmp_path)
+def test_nothing_on_stdout(tmp_path: Path, gradlaw: Run) -> None:
+    """With Ray: in test_tour.py."""
+    done = gradlaw("run", TINY, "--seeds", "1", "--launcher", "inline")
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     lines = done.stderr.splitlines()

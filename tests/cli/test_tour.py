@@ -40,8 +40,13 @@ def test_a_notebook_runs_again_what_it_ran(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ray_fills_a_store_named_relative_to_where_one_stands(tmp_path: Path) -> None:
+    """And writes on stderr alone, nothing of Ray's own among it."""
     ran = gradlaw(tmp_path, "run", str(TINY), "--preset", "smoke", "--store", "results")
     assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
+    lines = ran.stderr.splitlines()
+    assert lines[0].endswith("2 trials, 0 in the store, 2 to run in 1 packs")
+    assert "2 done" in lines[-1]
+    assert all("trials" in line for line in lines[:-1]), lines
     asked = gradlaw(
         tmp_path, "sql", "SELECT state, count(*) AS n FROM trials GROUP BY ALL", "--format", "json",
         "--store", "results",
