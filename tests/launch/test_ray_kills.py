@@ -1,8 +1,10 @@
-"""Workers, drivers and nodes of a Ray cluster killed by SIGKILL, apart and together."""
+"""Workers, drivers and nodes of a Ray cluster killed by SIGKILL, apart and together; a full object store."""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,13 +23,14 @@ Tiny = Callable[[int], str]
 Check = Callable[..., None]
 SEEDS, STEPS = 6, 400
 LONG = {"seeds": SEEDS, "set": {"steps": STEPS}}
+CAPACITY = 80 << 20
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
-    """A head that runs no packs, and a node that does."""
-    started = RayCluster(num_cpus=0)
-    started.add_node()
+    """A head that runs no packs, and a node that does, with object stores as small as may be."""
+    started = RayCluster(num_cpus=0, object_store_memory=CAPACITY)
+    started.add_node(object_store_memory=CAPACITY)
     yield started
     started.close()
 
@@ -131,7 +134,7 @@ def test_a_lost_node_that_is_replaced_loses_no_trial(bench: Bench, assert_whole:
     bench.await_file("_live/*.parquet")
     bench.cluster.kill_node()
     bench.await_said("4 of 4 trials lost", said)
-    bench.cluster.add_node()
+    bench.cluster.add_node(object_store_memory=CAPACITY)
     assert bench.drivers.wait(pid) == 0
     assert_whole(bench.store, 2, steps=STEPS)
 
@@ -156,3 +159,31 @@ def test_a_driver_takes_over_from_one_that_dies(bench: Bench, assert_whole: Chec
     bench.drivers.kill(first)
     assert bench.drivers.wait(second) == 0
     assert_whole(bench.store, SEEDS, steps=STEPS)
+
+
+FILLER = """
+import sys
+from gradlaw.launch.auth import require_token
+require_token()
+import numpy as np, ray
+ray.init(sys.argv[1], log_to_driver=False, logging_level="error")
+held = [ray.put(np.zeros(8 << 20, np.uint8)) for _ in range(int(sys.argv[2]))]
+print("full", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_full_object_store_loses_no_trial(bench: Bench, assert_whole: Check) -> None:
+    """Another job's objects are twice what fits, the rest is spilt to disk: orders are still sent."""
+    command = [sys.executable, "-c", FILLER, bench.cluster.address, str(2 * CAPACITY >> 23)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as filler:
+        assert filler.stdout
+        assert filler.stdout.readline() == "full\n"
+        assert bench.run(seeds=SEEDS) == 0
+        assert filler.poll() is None
+        assert filler.stdin
+        filler.stdin.close()
+    assert_whole(bench.store, SEEDS)
+    assert len(committed(bench.store)) == 2 * SEEDS
