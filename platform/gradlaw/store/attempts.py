@@ -7,9 +7,10 @@ from itertools import count
 from typing import NamedTuple
 
 from gradlaw.store import paths
+from gradlaw.store.damage import DamagedError, read_manifest
 from gradlaw.store.files import Files
 from gradlaw.store.paths import PackKey
-from gradlaw.store.resolve import DamagedError, Resolved, read_manifest
+from gradlaw.store.resolve import Resolved
 
 
 class Seen(NamedTuple):

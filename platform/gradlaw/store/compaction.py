@@ -23,6 +23,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]  # pyarrow ships no
 
 from gradlaw.errors import StoreError
 from gradlaw.store import paths
+from gradlaw.store.damage import DamagedError, check_content, read_manifest
 from gradlaw.store.faults import reach
 from gradlaw.store.files import STALE_S, Content, Files, content_of
 from gradlaw.store.parquet import (
@@ -36,7 +37,7 @@ from gradlaw.store.parquet import (
 )
 from gradlaw.store.paths import PackKey
 from gradlaw.store.registry import registered_tables
-from gradlaw.store.resolve import DamagedError, Resolved, SetAside, check_content, read_manifest
+from gradlaw.store.resolve import Resolved, SetAside
 from gradlaw.store.store import Store
 from gradlaw.store.units import Unit
 from gradlaw.store.writer import sweep_live

@@ -7,15 +7,11 @@ its trials count as missing; of a part set aside, the merged commits count again
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from io import BufferedReader
 from itertools import islice
 from typing import Any
 
@@ -24,14 +20,22 @@ import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no types
 from numpy.typing import NDArray
 
-from gradlaw.errors import StoreError
 from gradlaw.store import paths
-from gradlaw.store.files import Content, Entry, Files, UnreachableError, content_of
-from gradlaw.store.named import check_index, check_parts, commit_files
-from gradlaw.store.parquet import MAGIC, SCHEMA_VERSION, DataFile, read_bytes
+from gradlaw.store.damage import (
+    DamagedError,
+    check_content,
+    check_mark,
+    index_of,
+    parsed,
+    read_manifest,
+    sound,
+)
+from gradlaw.store.files import Content, Entry, Files
+from gradlaw.store.named import commit_files
+from gradlaw.store.parquet import DataFile
 from gradlaw.store.paths import PackKey
 from gradlaw.store.units import IndexRows, Unit
-from gradlaw.store.winners import INDEX_COLUMNS, INDEX_SCHEMA, Needed, winners
+from gradlaw.store.winners import INDEX_COLUMNS, Needed, winners
 
 _TRIES = 20
 _THREADS = min(4, os.cpu_count() or 1)
@@ -97,14 +101,6 @@ class Resolved:
         ends = np.cumsum([0, *(unit.num_rows for unit in self.units)])
         before = np.concatenate([[0], np.cumsum(rows)])[ends]
         return tuple(unit for unit, num in zip(self.units, np.diff(before), strict=True) if num)
-
-
-class DamagedError(StoreError):
-    """A file that cannot be read."""
-
-    def __init__(self, key: str, reason: str) -> None:
-        super().__init__(f"{key}: {reason}")
-        self.key, self.reason = key, reason
 
 
 @dataclass
@@ -210,10 +206,10 @@ class _Resolution:
         self._check(listed)
         if known := self._cache.units.get(trials.key):
             return known, None
-        rows, _ = _parsed(trials.key, self._files.read_or_error(trials.key), INDEX_COLUMNS)
+        rows, _ = parsed(trials.key, self._files.read_or_error(trials.key), INDEX_COLUMNS)
         others = (file for file in listed if file is not trials)
         unit = Unit(study=part["study"], packs=packs, files=(trials, *others), num_rows=rows.num_rows)
-        return unit, _index(trials.key, rows, part["study"])
+        return unit, index_of(trials.key, rows, part["study"])
 
     def _read_commits(self, commits: Sequence[str], pool: Executor) -> None:
         """Takes what generations do not cover; what is not known is read, on a bucket many at once."""
@@ -244,15 +240,15 @@ class _Resolution:
     def _new_commit(self, key: str, name: paths.DataKey, content: Content) -> _Examined:
         # Its digest is nowhere, so that all of it is read where it is to be verified.
         whole = self._verify and not self._files.vouches
-        rows, entries = _parsed(key, content, None if whole else INDEX_COLUMNS)
-        with _sound(key):
+        rows, entries = parsed(key, content, None if whole else INDEX_COLUMNS)
+        with sound(key):
             listed = commit_files(entries.get("commit"), name)
         size = self._entries[key].size if key in self._entries else 0
         own = DataFile(table=paths.TRIALS, key=key, size=size, sha256="", rows=rows.num_rows)
         unit = Unit(
             study=name.study, packs=frozenset({name.pack}), files=(own, *listed), num_rows=rows.num_rows
         )
-        return unit, _index(key, rows, name.study, name.pack)
+        return unit, index_of(key, rows, name.study, name.pack)
 
     def _check(self, listed: Iterable[DataFile]) -> None:
         for file in listed:
@@ -291,7 +287,7 @@ class _Resolution:
         if self._files.vouches:
             return True
         try:
-            _check_mark(self._files, key)
+            check_mark(self._files, key)
         except DamagedError as error:
             self._name(error)
             return False
@@ -315,79 +311,3 @@ def _or_damage(examine: Callable[..., _Examined], *given: Any) -> _Examined | Da
         return examine(*given)
     except DamagedError as error:
         return error
-
-
-def _parsed(key: str, content: Content, columns: Sequence[str] | None) -> tuple[pa.Table, dict[str, Any]]:
-    try:
-        return read_bytes(content_of(content), columns)
-    except FileNotFoundError as error:
-        raise DamagedError(key, "it is missing") from error
-    except StoreError as error:
-        raise DamagedError(key, str(error)) from error
-
-
-def check_content(files: Files, file: DataFile, *, verify: bool) -> None:
-    """Raises DamagedError unless a file's content is what was committed."""
-    if files.vouches:
-        return
-    if not verify:
-        _check_mark(files, file.key)
-        return
-    with _reading(files, file.key) as handle:
-        if hashlib.file_digest(handle, "sha256").hexdigest() != file.sha256:
-            raise DamagedError(file.key, "its content is not what was committed (digest)")
-
-
-def _check_mark(files: Files, key: str) -> None:
-    """Raises DamagedError unless a file ends as Parquet does."""
-    with _reading(files, key) as handle:
-        handle.seek(-min(len(MAGIC), handle.seek(0, 2)), 2)
-        if handle.read() != MAGIC:
-            raise DamagedError(key, "it is not a Parquet file")
-
-
-@contextmanager
-def _reading(files: Files, key: str) -> Iterator[BufferedReader]:
-    try:
-        with files.open(key) as handle:
-            yield handle
-    except (DamagedError, UnreachableError):
-        raise
-    except FileNotFoundError as error:
-        raise DamagedError(key, "it is missing") from error
-    except OSError as error:
-        raise DamagedError(key, f"it cannot be read: {error}") from error
-
-
-def read_manifest(files: Files, key: str) -> dict[str, Any]:
-    """A generation's manifest; raises DamagedError if it cannot be understood."""
-    try:
-        manifest: dict[str, Any] = json.loads(files.read(key))
-        version = manifest["schema_version"]
-        parts = manifest["parts"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedError(key, f"it is no manifest: {error!r}") from error
-    if version != SCHEMA_VERSION:
-        raise DamagedError(key, f"schema version {version}, allowed {SCHEMA_VERSION}")
-    with _sound(key):
-        check_parts(parts, paths.parse_manifest(key) or 0)
-    return manifest
-
-
-def _index(key: str, rows: pa.Table, study: str, pack: PackKey | None = None) -> pa.Table:
-    try:
-        index = rows.select(list(INDEX_COLUMNS)).cast(INDEX_SCHEMA)
-    except (KeyError, pa.ArrowException) as error:
-        raise DamagedError(key, f"it has not the columns of trials: {error}") from error
-    with _sound(key):
-        check_index(index, study, pack)
-    return index
-
-
-@contextmanager
-def _sound(key: str) -> Iterator[None]:
-    """What is found wrong is the fault of this file."""
-    try:
-        yield
-    except StoreError as error:
-        raise DamagedError(key, str(error)) from error
