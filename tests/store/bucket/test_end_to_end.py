@@ -130,9 +130,14 @@ def test_what_was_killed_goes_on_and_what_it_leaves_is_whole(
 def test_with_ray_and_by_the_command_line(
     address: str, proxy: Proxy, drivers: Drivers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained(TINY, tmp_path / "disk")
-    proxy.plan = drawn(5, 0.03)
-    how = {"launcher": "ray", "compile": "never", "width": 4, "flush_s": 10.0}
+    trained(TINY, tmp_path / "disk", width=12)
+    proxy.plan = drawn(5, 0.1)
+    how = {
+        "launcher": "ray",
+        "compile": "never",
+        "width": 12,
+        "flush_s": 10.0,
+    }
     with tempfile.TemporaryDirectory() as short:
         code = drivers.run(study=str(TINY), store=address, how=how, env={"TMPDIR": short})
     said = drivers.log.read_text()
@@ -141,7 +146,7 @@ def test_with_ray_and_by_the_command_line(
     assert sum(proxy.done.values()) > 0
     assert same(counting(address, "metrics")) == same(counting(tmp_path / "disk", "metrics"))
     proxy.plan = None
-    run = ["run", str(TINY), "--launcher", "inline", "--compile", "never", "--width", "4"]
+    run = ["run", str(TINY), "--launcher", "inline", "--compile", "never", "--width", "12"]
     for words in (
         run,
         ["status"],

@@ -47,7 +47,7 @@ def held(address: str) -> list[tuple[str, int, float]]:
     return connection.execute(QUERY).fetchall()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_exactly_one_of_many_creates_whatever_the_network_does(seed: int, address: str, proxy: Proxy) -> None:
     proxy.plan = drawn(seed, 0.4)
     keys = [f"race/{number}" for number in range(6)]
@@ -67,15 +67,14 @@ def test_exactly_one_of_many_creates_whatever_the_network_does(seed: int, addres
         assert open_files(address).read(key) == f"{key} by {winners[0]}".encode()
 
 
-@pytest.mark.parametrize("seed", range(2))
 def test_a_commit_is_whole_or_not_there(
-    seed: int, address: str, proxy: Proxy, driver: ModuleType, monkeypatch: pytest.MonkeyPatch
+    address: str, proxy: Proxy, driver: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So many faults, and so few tries, that about half of the commits fail."""
     store = Store.create(address)
     driver.write_pack(store, "registers", [99])
     monkeypatch.setattr(s3, "PAUSES_S", (0.001,))
-    proxy.plan = drawn(seed, 0.25)
+    proxy.plan = drawn(0, 0.25)
     told: set[int] = set()
     for number in range(6):
         with suppress(UnreachableError):
@@ -163,7 +162,7 @@ def test_a_compaction_that_ends_between_deletions_leaves_what_is_right(
     now = BucketFiles.now
     monkeypatch.setattr(BucketFiles, "now", lambda files: now(files) + 10.0)
     files, gone = open_files(address), list[int]()
-    for allowed in (1, 2, 5, 99):
+    for allowed in (1, 2, 99):
         before, left = set(files.scan()), [None] * allowed
         proxy.plan = lambda method, path, left=left: (
             (left or ["denied"]).pop() if path.endswith("?delete") else None
@@ -202,6 +201,7 @@ def test_readers_keep_what_they_saw_while_packs_are_written_merged_and_deleted(
         while not stop.is_set():
             looks.append(len(held(address)))
             assert looks[-1] >= looks[-2]
+            stop.wait(0.1)
 
     with ThreadPoolExecutor(1) as pool:
         reader = pool.submit(read)
