@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,7 @@ SCHEDULED = (1_000, 4_000)
 def main() -> None:
     """Measures what is missing and prints it."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that its stores are deleted
     held = _held(options.out)
     for record in _measure(options, held):
         line = line_of({"benchmark": "scale", **record, "load": round(os.getloadavg()[0], 1)})
@@ -64,7 +66,7 @@ def _options() -> argparse.Namespace:
 def _held(out: Path) -> set[tuple[str, int]]:
     """Cases and sizes that the results have already."""
     lines = out.read_text(encoding="utf-8").splitlines() if out.is_file() else []
-    records = [json.loads(line) for line in lines]
+    records = [json.loads(line) for line in lines if line.endswith("}")]  # a killed run may leave a torn one
     return {(record["case"], record[_size_name(record["case"])]) for record in records}
 
 
@@ -81,6 +83,8 @@ def _measure(options: argparse.Namespace, held: set[tuple[str, int]]) -> Iterato
         asked = options.min_trials <= trials <= options.max_trials and rows <= options.max_rows
         if not asked or ("store", trials) in held:
             continue
+        if options.folder:
+            options.folder.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix="gradlaw-scale-", dir=options.folder))
         try:
             record = _child("_scale_driver.py", trials, folder / "store", options.processes)
