@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -130,16 +130,27 @@ class Starving(Launcher):
                     break
 
 
+def _with_packs_of_16(folder: Path) -> Path:
+    """``tiny`` under a name of its own: of one name a process imports one."""
+    for name in ("study.py", "problem.py"):
+        text = (STUDIES / "tiny" / name).read_text().replace("PACK_WIDTH = 4\n", "PACK_WIDTH = 16\n")
+        text = text.replace("from tiny.", f"from {folder.name}.")
+        (folder / name).write_text(text.replace('name="tiny"', f'name="{folder.name}"'))
+    return folder
+
+
 def test_what_dies_goes_on_at_half_the_width_that_it_had(
-    tiny: Callable[[int], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One death each, of packs of 16 that ran four at a time: not 8 next, and 4 once more."""
+    (tmp_path / "tiny_by_16").mkdir()
+    study, store = _with_packs_of_16(tmp_path / "tiny_by_16"), tmp_path / "store"
     launcher, said = Starving(), list[str]()
     monkeypatch.setattr(runner, "make_launcher", lambda *_, **__: launcher)
     how: dict[str, Any] = {"seeds": 16, "set": {"steps": 4}, "compile": "never", "flush_s": 60.0}
-    assert gradlaw.run(tiny(16), store=tmp_path, say=said.append, **how).states == {"done": 32}
+    assert gradlaw.run(study, store=store, say=said.append, **how).states == {"done": 32}
     assert launcher.widths == [4, 4, *[2] * (2 * (1 + 16 // 2))], "told at the start and at each wave's end"
-    assert {row["pack_width"] for row in counting(tmp_path)} == {2}
+    assert {row["pack_width"] for row in counting(store)} == {2}
     assert sum("it goes on narrower" in line for line in said) == 2
 
 
