@@ -149,7 +149,8 @@ class S3Objects(Objects):
             failed = [item for item in answer.get("Errors", ()) if item["Code"] not in _GONE]
             if failed:
                 failed.sort(key=lambda item: _passes(ClientError({"Error": item}, "DeleteObjects")))
-                left[:] = [item["Key"] for item in failed]
+                asked = set(left)
+                left[:] = [item["Key"] for item in failed if item.get("Key") in asked] or left
                 raise ClientError({"Error": {**failed[0], "Key": _listed(left)}}, "DeleteObjects")
 
         self._tried("delete", _listed(left), ask)
@@ -286,8 +287,9 @@ class S3Objects(Objects):
 
     def _explained(self, verb: str, name: str, error: Exception) -> OSError:
         """The error to raise: it names the object and the remedy, and repeats nothing that may be secret."""
-        told = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
-        place = f"s3://{self._bucket}/{told.get('Key', name)}"  # of many, those it is about
+        if isinstance(error, ClientError) and error.operation_name == "DeleteObjects":
+            name = error.response["Error"].get("Key", name)  # of many, those it is about
+        place = f"s3://{self._bucket}/{name}"
         code, status = _code(error)
         if status == 412 or code in _REFUSED:
             return _RefusedError(place)
