@@ -147,15 +147,11 @@ def test_what_must_run_alone_does(bench: Bench) -> None:
         )
 
 
-def until_final(bench: Bench, orders: str) -> None:
-    """Runs until nothing is left to do; inline stops at the first error of each run."""
+def test_an_error_is_retried_then_final_until_asked_and_does_not_take_its_neighbours(bench: Bench) -> None:
+    """Run until nothing is left to do; inline stops at the first error of each run."""
     for _ in range(5):
-        if bench.squares(orders, **TWO_WORKERS) is not None:
-            return
-
-
-def test_an_error_is_retried_then_final_and_does_not_take_its_neighbours(bench: Bench) -> None:
-    until_final(bench, "raise 1")
+        if bench.squares("raise 1", **TWO_WORKERS) is not None:
+            break
     assert bench.raised == (["seed 1 was told to raise"] * 3 if bench.launcher == "inline" else [])
     tried = attempts(bench.store)
     assert tried[1] == ["error", "error", "failed"]
@@ -164,16 +160,13 @@ def test_an_error_is_retried_then_final_and_does_not_take_its_neighbours(bench: 
     failed = next(row for row in counting(bench.store) if row["state"] == "failed")
     assert "seed 1 was told to raise" in failed["reason"]
 
-
-def test_a_failed_trial_runs_again_only_when_asked(bench: Bench) -> None:
-    until_final(bench, "raise 1")
     before = len(committed(bench.store))
-    summary = bench.run(TROUBLED, preset="squares", set={"orders": str(bench.orders)})
-    assert len(committed(bench.store)) == before
+    summary = bench.squares("raise 1")
+    assert summary is not None
+    assert len(committed(bench.store)) == before, "not unless asked"
     assert not summary.complete
-
-    bench.orders.write_text("")
-    summary = bench.run(TROUBLED, preset="squares", set={"orders": str(bench.orders)}, retry_failed=True)
+    summary = bench.squares("", retry_failed=True)
+    assert summary is not None
     assert summary.complete
     assert summary.states == {"done": 6}
     assert len(committed(bench.store)) == before + 1
