@@ -20,9 +20,9 @@ demo: setup
 	$(BIN)/gradlaw verdicts sqrt_b --store results
 	$(BIN)/gradlaw report sqrt_b --store results --out report.html
 
-# Two processes, a file of tests each, so that files that share a cluster keep it.
+# A file of tests each, so that tests that share a cluster keep it; a third process, as tests of clusters wait a lot.
 test: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 fast: setup
 	$(BIN)/python -m pytest -m 'not slow'
