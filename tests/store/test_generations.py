@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -42,3 +43,32 @@ def test_a_number_with_more_digits_is_none(tmp_path: Path, driver: ModuleType) -
     done = compact(Store.open(tmp_path))
     assert (done.generation, done.merged, done.set_aside) == (2, 1, ())
     assert len(Store.open(tmp_path).index()) == 6
+
+
+def test_of_a_generation_with_a_damaged_part_only_that_part_stays_and_no_longer_than_asked(
+    tmp_path: Path, driver: ModuleType
+) -> None:
+    """Though the generation after it is gone, by whose age it would have been deleted."""
+
+    def step(number: int, part_bytes: int) -> None:
+        driver.write_pack(Store.create(tmp_path), f"p{number}", [number])
+        compact(Store.open(tmp_path), part_bytes=part_bytes)
+        for file in tmp_path.rglob("*.*"):  # the hour for which files stay is over
+            os.utime(file, (0, 0))
+
+    for number in range(5):
+        step(number, 1)
+    [damaged] = tmp_path.glob("_generations/2/*-noise.parquet")
+    damaged.write_bytes(b"")
+    for number in range(5, 9):
+        step(number, 1 << 20)  # what can be read is merged into new files
+    left = {file.parent.name for file in tmp_path.glob("_generations/*/*.parquet")}
+    assert left == {"2", "8", "9"}
+    assert len(Store.open(tmp_path).resolve().set_aside) == 1
+    for file in damaged.parent.iterdir():
+        file.unlink()
+    for number in range(9, 11):
+        step(number, 1 << 20)
+    assert {file.name for file in tmp_path.glob("_generations/*.json")} == {"10.json", "11.json"}
+    assert Store.open(tmp_path).resolve().set_aside == ()
+    assert len(Store.open(tmp_path).index()) == 10

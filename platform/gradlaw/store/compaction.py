@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain, groupby, pairwise
 from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
@@ -328,13 +328,14 @@ def _clean(files: Files, keep_s: float) -> int:
     for number, manifest in sorted(manifests.items()):
         if number <= newest - 2 and ages[number] >= keep_s:
             doomed += _inputs(files, manifest, manifests[newest])
-    alone = _holding_alone(manifests, entries)
-    for number in sorted(manifests):
-        if number <= newest - 2 and ages.get(number + 1, 0.0) >= keep_s and number not in alone:
-            later = {key for n in manifests if n > number for key in _files_of(manifests[n]["parts"])}
-            later |= {key for n in alone for key in _files_of(manifests[n]["parts"])}
-            doomed += [key for key in _files_of(manifests[number]["parts"]) if key not in later]
-            doomed.append(paths.manifest(number))
+    alone = _held_alone(manifests, entries)
+    kept = {key for keys in alone.values() for key in keys}
+    for number, following in pairwise(sorted(manifests)):  # between them others may have gone before
+        if number <= newest - 2 and ages[following] >= keep_s:
+            needed = kept.union(*(_files_of(manifests[n]["parts"]) for n in manifests if n > number))
+            files_of = _files_of(manifests[number]["parts"])
+            doomed += [key for key in files_of if key in entries and key not in needed]
+            doomed += [] if number in alone else [paths.manifest(number)]
     listed = {key for manifest in manifests.values() for key in _files_of(manifest["parts"])}
     for key, entry in entries.items():  # files of a compaction that was killed
         if paths.parse_manifest(key) is None and key not in listed and now - entry.modified_s >= STALE_S:
@@ -360,19 +361,19 @@ def _manifests(files: Files, numbers: Iterable[int]) -> dict[int, dict[str, Any]
     return found
 
 
-def _holding_alone(manifests: Mapping[int, Mapping[str, Any]], there: Container[str]) -> set[int]:
-    """Generations with commits that no newer one has: a part that cannot be read, and was left out.
+def _held_alone(manifests: Mapping[int, Mapping[str, Any]], there: Container[str]) -> dict[int, list[str]]:
+    """By generation, files of commits that no newer one has: of parts that could not be read.
 
-    Its intact files stay, for a good copy of the damaged one to be put back, as long as any of them is there.
+    They stay, for a good copy of the damaged one to be put back, as long as any of a part's files is there.
     """
-    found, newer = set[int](), set[PackKey]()
+    found: dict[int, list[str]] = {}
+    newer = set[PackKey]()
     for number, manifest in sorted(manifests.items(), reverse=True):
-        listed = [({PackKey(*pack) for pack in part["packs"]}, part) for part in manifest["parts"]]
-        if any(
-            not packs <= newer and any(key in there for key in _files_of([part])) for packs, part in listed
-        ):
-            found.add(number)
-        newer = newer.union(*(packs for packs, _ in listed))
+        for part in manifest["parts"]:
+            keys = list(_files_of([part]))
+            if not _packs_of([part]) <= newer and any(key in there for key in keys):
+                found.setdefault(number, []).extend(keys)
+        newer |= _packs_of(manifest["parts"])
     return found
 
 
