@@ -74,11 +74,12 @@ class PlanRows:
         kept[places[places >= 0]] = True
         return kept
 
-    def packs(self) -> set[PackKey]:
-        """The commits in which rows stand that count for the plan."""
-        rows = self.resolved.index.filter(pa.array(self.keeps()))
-        pairs = rows.select(["pack_id", "attempt"]).group_by(["pack_id", "attempt"]).aggregate([])
-        return set(map(PackKey, pairs["pack_id"].to_pylist(), pairs["attempt"].to_pylist()))
+    def packs(self) -> dict[PackKey, int]:
+        """The commits in which rows stand that count for the plan, with the number of these."""
+        rows = self.resolved.index.filter(pa.array(self.keeps())).select(["pack_id", "attempt"])
+        found = rows.group_by(["pack_id", "attempt"]).aggregate([([], "count_all")])
+        packs = map(PackKey, found["pack_id"].to_pylist(), found["attempt"].to_pylist())
+        return dict(zip(packs, found["count_all"].to_pylist(), strict=True))
 
     @property
     def num_rounds(self) -> int:

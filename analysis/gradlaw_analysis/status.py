@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -10,9 +11,9 @@ import duckdb
 import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no types
 
 from gradlaw.store import paths
+from gradlaw.store.damage import DamagedError, parsed
 from gradlaw.store.files import Files
 from gradlaw.store.leases import Lease
-from gradlaw.store.parquet import read_bytes
 from gradlaw.store.paths import PackKey
 from gradlaw.store.plans import PlanRecord
 from gradlaw_analysis.plan_data import MISSING, PlanData
@@ -21,8 +22,8 @@ from gradlaw_analysis.workers import Workers
 WINDOW_S = 600.0
 """The rate is that of packs committed in these last seconds."""
 
-NEWEST = 200
-"""Of packs committed of late the newest, from which the rate is taken."""
+READ = 200
+"""Of packs committed of late at most so many are read for the time in which they ran."""
 
 _LIVE = """
 -- one row a pack whose worker lives and that shows rows of the plan's trials
@@ -129,7 +130,7 @@ def plan_status(
     if running:
         states = {**states, "running": running, MISSING: states[MISSING] - running}
     missing = plan.num_planned - plan.num_ended
-    rate = _rate(_newest(files, record.study, packs), now) if missing else None
+    rate = _rate(_recent(files, record.study, packs), now) if missing else None
     return PlanStatus(
         study=record.study,
         plan=record.plan_id,
@@ -166,18 +167,24 @@ def other_workers(
     return {plan: workers for plan, workers in found.items() if workers}
 
 
-def _newest(files: Files, study: str, packs: Collection[PackKey]) -> list[tuple[datetime, float, int]]:
-    """Of packs committed in the window, the newest: when each began, the seconds it took, and its trials."""
+def _recent(files: Files, study: str, packs: Mapping[PackKey, int]) -> list[tuple[datetime, float, int]]:
+    """Of packs committed in the window some, spread over it: start, seconds, and trials it stands for.
+
+    These are all of the plan's that were committed between it and the next one that is read.
+    """
     opening = files.now() - WINDOW_S
     commits = files.scan(f"{paths.TRIALS}/study={study}").items()
     recent = sorted((entry.modified_s, key) for key, entry in commits if entry.modified_s >= opening)
-    named = [key for _, key in reversed(recent) if (name := paths.parse_data(key)) and name.pack in packs]
+    named = [(key, name.pack) for _, key in recent if (name := paths.parse_data(key)) and name.pack in packs]
+    step = max(1, -(-len(named) // READ))
+    parts = [named[start : start + step] for start in range(0, len(named), step)]
+    stands_for = {part[0][0]: sum(packs[pack] for _, pack in part) for part in parts}
     found = []
-    for _, content in files.read_each(named[:NEWEST]):
-        if isinstance(content, bytes):  # else it is gone, or damaged and named elsewhere
-            rows, _ = read_bytes(content, ["started_at", "wall_s"])
+    for key, content in files.read_each(stands_for):
+        with suppress(DamagedError, FileNotFoundError):  # what was merged is not needed any more
+            rows, _ = parsed(key, content, ["started_at", "wall_s"])
             began = pc.min(rows["started_at"]).as_py()
-            found.append((began, pc.sum(rows["wall_s"]).as_py(), rows.num_rows))
+            found.append((began, pc.sum(rows["wall_s"]).as_py(), stands_for[key]))
     return found
 
 
