@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.fixtures.store_driver import row, trial_id
+from store_driver import row, trial_id
 
 from gradlaw.store.compaction import compact
 from gradlaw.store.plans import PlannedTrial, PlanRecord
