@@ -57,10 +57,15 @@ def check_parts(parts: object, generation: int) -> None:
         if not isinstance(part["study"], str) or not re.fullmatch(paths.NAME, part["study"]):
             msg = f"it is no manifest: got the study {part['study']!r}, allowed {paths.NAME}"
             raise StoreError(msg)
-        if not isinstance(part["packs"], list) or not all(map(_is_pack, part["packs"])):
-            msg = "it is no manifest: packs are not pairs of an id and an attempt"
+        if not isinstance(part["packs"], list) or not part["packs"] or not all(map(_is_pack, part["packs"])):
+            msg = "it is no manifest: packs are not pairs, at least one, of an id and an attempt"
             raise StoreError(msg)
         _check_part_files(_files(part["files"]), generation)
+    keys = [file["key"] for part in parts for file in part["files"]]
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        msg = f"it is no manifest: it names {twice!r} twice, allowed once"
+        raise StoreError(msg)
 
 
 def check_index(index: pa.Table, study: str, pack: paths.PackKey | None) -> None:

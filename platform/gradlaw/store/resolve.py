@@ -141,7 +141,7 @@ class _Resolution:
     def __init__(self, files: Files, cache: Cache, verify: bool) -> None:
         self._files, self._cache, self._verify = files, cache, verify
         self._covered: set[PackKey] = set()
-        self._units: list[Unit] = []
+        self._taken: dict[str, Unit] = {}
         self._set_aside: list[SetAside] = []
         self._unread: set[PackKey] = set()
 
@@ -157,11 +157,11 @@ class _Resolution:
                 self._read_generation(number, pool)
             self._read_commits(commits, pool)
         self._name_foreign(commits)
-        self._cache.units = {unit.key: unit for unit in self._units}
+        self._cache.units = self._taken
         return Resolved(
             generation=numbers[0] if numbers else 0,
-            units=tuple(self._units),
-            index=self._cache.rows.gather([*self._cache.units]),
+            units=tuple(self._taken.values()),
+            index=self._cache.rows.gather([*self._taken]),
             live=tuple(key for key in sorted(self._running(live)) if self._is_parquet(key)),
             set_aside=tuple(dict.fromkeys(self._set_aside)),
             unread=frozenset(self._unread),
@@ -203,6 +203,8 @@ class _Resolution:
         """A part, and its rows of the index unless they are held."""
         listed = tuple(DataFile(**file) for file in part["files"])
         trials = next(file for file in listed if file.table == paths.TRIALS)
+        if trials.key in self._taken:
+            raise DamagedError(trials.key, "two generations name it, each for other packs")
         self._check(listed)
         if known := self._cache.units.get(trials.key):
             return known, None
@@ -262,7 +264,7 @@ class _Resolution:
                 self._cache.checked.add(file)
 
     def _take(self, unit: Unit) -> None:
-        self._units.append(unit)
+        self._taken[unit.key] = unit
         self._covered |= unit.packs
 
     def _name(self, error: DamagedError, commit: str | None = None) -> None:
