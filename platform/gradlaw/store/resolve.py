@@ -13,6 +13,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -105,12 +106,16 @@ class Resolved:
 
 @dataclass
 class Cache:
-    """What is known of files that never change: resolving again reads only new ones."""
+    """What is known of files that never change: resolving again reads only new ones.
+
+    One thread at a time takes and changes it.
+    """
 
     units: dict[str, Unit] = field(default_factory=dict)
     rows: IndexRows = field(default_factory=IndexRows)
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
     checked: set[DataFile] = field(default_factory=set)
+    lock: Lock = field(default_factory=Lock)
 
 
 def resolve(files: Files, cache: Cache, *, verify: bool = True) -> Resolved:
@@ -123,7 +128,8 @@ def resolve(files: Files, cache: Cache, *, verify: bool = True) -> Resolved:
     """
     for _ in range(_TRIES):
         newest = max(_manifests(files), default=0)
-        found = _Resolution(files, cache, verify).run()
+        with cache.lock:
+            found = _Resolution(files, cache, verify).run()
         # A file that vanished meanwhile was merged and deleted; then there is a newer generation.
         if not found.set_aside or newest == max(_manifests(files), default=0):
             break

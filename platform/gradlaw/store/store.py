@@ -39,7 +39,7 @@ Document = dict[str, Any]
 
 
 class Store:
-    """One store, opened. Safe to use from many processes; hand its ``path``, not itself, to another.
+    """One store, opened. Many processes may open it and many threads ask it; hand its ``path`` to others.
 
     Attributes:
         path: The folder, or the bucket's address.
