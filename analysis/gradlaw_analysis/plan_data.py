@@ -59,7 +59,7 @@ class PlanData:
     def __init__(self, connection: duckdb.DuckDBPyConnection, catalog: Catalog, record: PlanRecord) -> None:
         self._connection, self._views = connection, tuple(catalog.tables)
         self.record, self.rows_held = record, catalog.plan_rows(record.plan_id)
-        self.trials = _trials(self.rows_held)
+        self.trials = planned_trials(self.rows_held)
 
     @property
     def num_planned(self) -> int:
@@ -152,7 +152,7 @@ class PlanData:
         return self.rows_held.resolved.holding(self.rows_held.keeps())
 
 
-def _trials(rows: PlanRows) -> pd.DataFrame:
+def planned_trials(rows: PlanRows) -> pd.DataFrame:
     """One row a planned trial; by codes, for few of a million trials differ in state and probes."""
     held = rows.resolved.index.select(["state", "probes"]).take(pa.array(rows.places, mask=rows.places < 0))
     state = pc.fill_null(held["state"].cast(pa.string()), MISSING)
