@@ -19,6 +19,8 @@ import pytest
 from held import STUDIES, committed, states
 
 from gradlaw.cli import main
+from gradlaw.planning.planned import plan_study
+from gradlaw.planning.shard import Shard
 from gradlaw.store.store import Store
 
 TINY, TROUBLED, CLAIMED = (str(STUDIES / name) for name in ("tiny", "troubled", "claimed"))
@@ -53,7 +55,13 @@ def gradlaw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    ("words", "first"), [([], "-- what we want"), (["--format", "csv"], "--what = we"), (["--"], "-- what")]
+    ("words", "first"),
+    [
+        ([], "-- what we want"),
+        (["--format", "csv"], "--what = we"),
+        (["--"], "-- what"),
+        ([], "--lr=0.1 and 0.2"),
+    ],
 )
 def test_a_query_may_begin_with_a_comment(gradlaw: Run, words: list[str], first: str) -> None:
     Store.create("results")
@@ -227,6 +235,14 @@ def test_a_trial_that_failed_for_good_ends_with_1(gradlaw: Run) -> None:
     done = gradlaw(*words, "--launcher", "inline")
     assert done.returncode == 1
     assert "1 failed" in done.stderr
+
+
+def test_a_share_without_trials_says_so(gradlaw: Run) -> None:
+    plan = plan_study(TINY).plan
+    empty = next(n for n in range(1, 51) if not Shard(n, 50).of(plan).packs)
+    done = gradlaw("run", TINY, "--shard", f"{empty}/50")
+    assert done.returncode == 0, done.stderr
+    assert f"{plan.plan_id}: no trial has ended; " in done.stderr
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, gradlaw: Run) -> None:

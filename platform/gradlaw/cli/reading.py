@@ -28,9 +28,9 @@ class SqlCommand(TyperCommand):
     """A command whose argument may begin as an SQL comment does, with two hyphens."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Takes what begins with ``--`` and holds a space before any ``=`` for an argument, not an option."""
+        """Takes for an argument what begins with ``--`` and has two lines, or a space before any ``=``."""
         end = args.index("--") if "--" in args else len(args)
-        statements = [word for word in args[:end] if re.match(r"--[^=]*\s", word)]
+        statements = [word for word in args[:end] if re.match(r"--(.*\n|[^=]*\s)", word)]
         options = [word for word in args[:end] if word not in statements]
         return super().parse_args(ctx, [*options, "--", *statements, *args[end + 1 :]])
 

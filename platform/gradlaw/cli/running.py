@@ -129,6 +129,7 @@ def run(
             display.say("interrupted: what is committed is kept, and the next run goes on from there")
             raise typer.Exit(130) from None
     states = ", ".join(f"{count} {state}" for state, count in summary.states.items())
+    states = states or "no trial has ended"
     display.say(f"{summary.plan_id}: {states}; {summary.wall_s:.1f} s; store {summary.store}")
     if options.stop.asked:
         raise typer.Exit(128 + signal.SIGTERM)

@@ -115,8 +115,8 @@ class Address:
         if match is None or {".", ".."} & set(match[3].split("/")):
             scheme = text.partition("://")[0]
             msg = (
-                f"store: got an address that is no {scheme}://bucket/prefix of letters, digits and "
-                "!_.*'()=+-; "
+                f"store: got an address that is no {scheme}://bucket/prefix, the bucket of 3 or more "
+                "lower-case letters, digits and ._-, the prefix of letters, digits and !_.*'()=+-; "
                 "credentials, endpoint and region belong into the environment (AWS_ACCESS_KEY_ID, "
                 "AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AWS_REGION) or a profile"
             )

@@ -146,7 +146,7 @@ class S3Objects(Objects):
             answer = self._client.delete_objects(
                 Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True}
             )
-            failed = [item for item in answer.get("Errors", ()) if item["Code"] not in _GONE]
+            failed = [item for item in answer.get("Errors", ()) if item.get("Code") not in _GONE]
             if failed:
                 failed.sort(key=lambda item: _passes(ClientError({"Error": item}, "DeleteObjects")))
                 asked = set(left)

@@ -13,6 +13,7 @@ from bucket_server import ANY, SECRET, Fault, Proxy, direct
 
 from gradlaw.errors import StoreError, UsageError
 from gradlaw.store import s3
+from gradlaw.store.bucket import BucketFiles
 from gradlaw.store.files import UnreachableError, open_files
 from gradlaw.store.store import Store
 
@@ -132,8 +133,10 @@ def test_no_fault_of_a_deletion_of_many_is_seen(fault: Fault, address: str, prox
     assert set(files.scan()) == {"b"}
 
 
-def test_of_many_deletions_those_refused_are_named(address: str, proxy: Proxy) -> None:
-    files = open_files(address)
+def test_of_many_deletions_those_refused_are_named(
+    address: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = BucketFiles.at(address)
     for key in "abc":
         files.create(key, b"")
     once(proxy, "some_denied", "POST")
@@ -142,6 +145,11 @@ def test_of_many_deletions_those_refused_are_named(address: str, proxy: Proxy) -
     ):
         files.delete_each("abc")
     assert set(files.scan()) == {"a", "b"}
+    with monkeypatch.context() as patched:  # a server that gives no reason
+        answer = {"Errors": [{"Key": "a"}]}
+        patched.setattr(files.objects._client, "delete_objects", lambda **_: answer)
+        with pytest.raises(UnreachableError, match=f"cannot delete {address}/a"):
+            files.delete_each("ab")
     once(proxy, "denied", "POST")
     with pytest.raises(
         UnreachableError, match=rf"cannot delete {address}/a and 1 more: AccessDenied; the cred"
@@ -260,6 +268,7 @@ def test_a_file_of_credentials_that_is_missing_is_no_missing_object(
         (f"s3://results/x?secret={SECRET}", "credentials, endpoint and region belong into the environment"),
         ("s3://results/../x", "no s3://bucket/prefix"),
         ("s3://", "no s3://bucket/prefix"),
+        ("s3://b/x", "the bucket of 3 or more lower-case letters"),
         (f"s3://results/{'x' * 513}", "a prefix of 513 characters, allowed 512"),
         ("s3:/results/x", "got 's3:/results/x', allowed a folder or 's3://results/x'"),
         ("http://example.org/x", "begins with http://, allowed a folder, s3:// or gs://"),
