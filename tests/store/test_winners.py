@@ -11,6 +11,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
+from gradlaw.errors import StoreError
+from gradlaw.store.named import check_index
 from gradlaw.store.store import Store
 from gradlaw.store.winners import INDEX_SCHEMA, TrialIndex, winners
 from gradlaw.trial import RETRIABLE, State
@@ -83,6 +85,14 @@ def test_the_index_counts_failures(listed) -> None:
         assert status.num_attempts == sum(row[4] in RETRIABLE for row in mine)
         assert (status.state, status.probes) in [(row[4], frozenset(row[5])) for row in mine]
         assert (status.state in RETRIABLE) == all(row[4] in RETRIABLE for row in mine)
+
+
+@pytest.mark.parametrize("column", INDEX_SCHEMA.names)
+def test_rows_that_lack_a_value_are_not_believed(column: str) -> None:
+    [known] = table([("t0", "p", 0, "s", State.DONE, {"a@1"})]).to_pylist()
+    lacking = pa.Table.from_pylist([known, {**known, "trial_id": "t1", column: None}], INDEX_SCHEMA)
+    with pytest.raises(StoreError, match=column):
+        check_index(lacking, "s", None)
 
 
 def test_overlapping_packs_of_two_writers_at_once(store: Store, driver: ModuleType) -> None:

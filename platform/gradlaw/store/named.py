@@ -79,7 +79,7 @@ def check_index(index: pa.Table, study: str, pack: paths.PackKey | None) -> None
     said: dict[str, object] = {"study": study}
     if pack is not None:
         said |= pack._asdict()
-    wrong = [name for name in index.schema.names if name != "source_digest" and index[name].null_count]
+    wrong = [name for name in index.schema.names if index[name].null_count]
     wrong += [name for name, value in said.items() if pc.unique(index[name]).to_pylist() not in ([value], [])]
     if not _STATES.issuperset(pc.unique(index["state"]).to_pylist()):
         wrong.append("state")
