@@ -17,6 +17,7 @@ from gradlaw import cli
 from gradlaw.engine import run as engine_run
 from gradlaw.errors import SchemaError
 from gradlaw.pack import Training
+from gradlaw.planning.dry_run import describe_plan
 from gradlaw.planning.planned import plan_study
 from gradlaw.probe import Snapshot
 from gradlaw.rules.sgd import SGD
@@ -388,15 +389,12 @@ def test_the_command(
 def test_a_run_and_its_dry_run_say_what_needs_no_training(
     trained: Trained, stored: Stored, tmp_path: Path
 ) -> None:
-    from gradlaw.planning.dry_run import describe_plan
-
     store = stored("demo", tmp_path / "store")
     options = RunOptions(compile="never", width=4)
     told = describe_plan(KEPT, preset="demo", set=OTHER, seeds=4, store=store, explore=False, options=options)
     assert "of those 6 need no training: gradlaw measure reads the weights kept" in told
-    lines: list[str] = []
+    lines, later = list[str](), list[str]()
     trained(store, set=OTHER, seeds=4, say=lines.append)
     assert "6 of those need no training: gradlaw measure reads the weights kept" in lines
-    lines.clear()
-    trained(store, set=OTHER, seeds=4, say=lines.append)
-    assert not [line for line in lines if "no training" in line]
+    trained(store, set=OTHER, seeds=4, say=later.append)
+    assert not [line for line in later if "no training" in line]
