@@ -229,6 +229,20 @@ def test_compaction_leaves_a_damaged_file_where_it_is(tmp_path: Path, driver: Mo
     assert held(path) == [driver.trial_id(number) for number in range(4, 8)]
 
 
+def test_a_commit_that_is_cut_is_named_by_a_store_that_read_it_before(
+    tmp_path: Path, driver: ModuleType
+) -> None:
+    driver.drive(tmp_path, 8, 4)
+    store = Store.open(tmp_path)
+    assert store.resolve().set_aside == ()
+    file = tmp_path / "trials" / "study=toy" / "p4x0x0-0.parquet"
+    good = file.read_bytes()
+    truncate(file)
+    assert [item.path for item in store.resolve().set_aside] == [str(file)]
+    file.write_bytes(good)
+    assert store.resolve().index.num_rows == 8
+
+
 def test_a_damaged_live_part_is_named(store: Store, driver: ModuleType) -> None:
     with store.writer("toy", "p") as writer:
         driver.fill(writer, [0])

@@ -224,7 +224,7 @@ class _Resolution:
         named = {key: name for key in commits if (name := paths.parse_data(key))}
         counting = iter([(key, name) for key, name in named.items() if name.pack not in self._covered])
         while batch := list(islice(counting, _BATCH)):
-            known = self._cache.units
+            known = {key: unit for key, _ in batch if (unit := self._known(key))}
             contents = self._files.read_each(key for key, _ in batch if key not in known)
             given = [(key, name, known.get(key) or next(contents)[1]) for key, name in batch]
             examined = pool.map(lambda each: _or_damage(self._commit, *each), given)
@@ -238,6 +238,11 @@ class _Resolution:
                 fresh |= {key: rows} if rows is not None else {}
                 self._take(unit)
             self._cache.rows.add(fresh)
+
+    def _known(self, key: str) -> Unit | None:
+        """A commit that was read before, unless its file was cut or replaced since."""
+        unit, entry = self._cache.units.get(key), self._entries.get(key)
+        return unit if unit and entry and entry.size == unit.files[0].size else None
 
     def _commit(self, key: str, name: paths.DataKey, found: Unit | Content) -> _Examined:
         """A commit, and its rows of the index unless they are held."""
