@@ -76,7 +76,10 @@ class Compaction:
                 "store, or move it out of the store if there is none"
             )
         if any(item.path.endswith(".parquet") for item in self.set_aside):
-            lines.append("what is set aside stays: put a good copy in its place, or remove it")
+            lines.append(
+                "what is set aside stays: put a good copy in its place, or remove it; of a merged part all "
+                "files, whose names differ in the table alone"
+            )
         return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -145,20 +145,32 @@ class TrialIndex(Mapping[str, TrialStatus]):
 def _statuses(won: pa.Table) -> tuple[list[TrialStatus], NDArray[np.int64]]:
     """The distinct statuses, as of trials without an attempt, and for each row the number of its own."""
     coded = [_coded(won[name]) for name in ("state", "probes", "source_digest", "device", "pack_id")]
-    attempts, own = np.unique(won["attempt"].to_numpy(), return_inverse=True)
-    texts = [*(texts for texts, _ in coded), attempts.tolist()]
-    radices = [max(1, len(listed)) for listed in texts]
-    distinct, kinds = np.unique(
-        np.ravel_multi_index((*(codes for _, codes in coded), own), radices), return_inverse=True
+    numbers, own = np.unique(won["attempt"].to_numpy(), return_inverse=True)
+    firsts, kinds = _distinct([*(codes for _, codes in coded), own])
+    states, probes, sources, devices, packs = (
+        [texts[code] for code in codes[firsts].tolist()] for texts, codes in coded
     )
-    states, probes, sources, devices, packs, numbers = texts
-    sets = [frozenset(json.loads(text)) for text in probes]
-    statuses = []
-    for state, probe, source, device, pack, number in zip(*np.unravel_index(distinct, radices), strict=True):
-        key = PackKey(packs[pack], numbers[number])
-        held = TrialStatus(State(states[state]), 0, sets[probe], sources[source], devices[device], key)
-        statuses.append(held)
+    sets = {text: frozenset(json.loads(text)) for text in set(probes)}
+    attempts = numbers[own[firsts]].tolist()
+    statuses = [
+        TrialStatus(State(state), 0, sets[probe], source, device, PackKey(pack, number))
+        for state, probe, source, device, pack, number in zip(
+            states, probes, sources, devices, packs, attempts, strict=True
+        )
+    ]
     return statuses, kinds
+
+
+def _distinct(columns: Sequence[NDArray[np.integer]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first row of each distinct combination of codes, and for each row the number of its own."""
+    joint, size = np.zeros(len(columns[0]), dtype=np.int64), 1
+    for codes in columns:
+        radix = int(codes.max(initial=0)) + 1
+        if size * radix > np.iinfo(np.int64).max:
+            joint = np.unique(joint, return_inverse=True)[1]
+            size = len(joint)
+        joint, size = joint * radix + codes, size * radix
+    return np.unique(joint, return_index=True, return_inverse=True)[1:]
 
 
 def _kind_of_each(
