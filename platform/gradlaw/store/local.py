@@ -107,12 +107,11 @@ class LocalFiles(Files):
         todo = [folder]
         while todo:
             here = todo.pop()
-            with explained(self.root / here, "list"), suppress(FileNotFoundError):
-                self.check_real(f"{here}/any" if here else "any")
-                for path in (self.root / here).iterdir():
-                    key = f"{here}/{path.name}" if here else path.name
+            with explained(self.root / here, "list"):
+                for item in self._listed(here):
+                    key = f"{here}/{item.name}" if here else item.name
                     with suppress(FileNotFoundError):  # deleted while we list
-                        status = path.lstat()
+                        status = item.stat(follow_symlinks=False)
                         if stat.S_ISDIR(status.st_mode):
                             todo.append(key)
                         elif stat.S_ISREG(status.st_mode):
@@ -120,6 +119,13 @@ class LocalFiles(Files):
                         else:
                             self.strange.add(key)
         return found
+
+    def _listed(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        """What a folder holds; nothing if it is missing."""
+        with suppress(FileNotFoundError):
+            self.check_real(f"{folder}/any" if folder else "any")
+            with os.scandir(self.root / folder) as listed:
+                yield from listed
 
     def check_real(self, key: str) -> None:
         """Raises unless a key leads through folders alone, each looked at once; StoreError if it goes up."""
