@@ -16,6 +16,8 @@ from gradlaw.store.store import Store
 
 TINY, TROUBLED, CLAIMED = STUDIES / "tiny", STUDIES / "troubled", STUDIES / "claimed"
 TWO_WORKERS = {"cpus": 1}
+INLINE = pytest.mark.parametrize("launcher", ["inline"], indirect=True)
+"""For what holds before and after a launcher, or in the engine within: shown where it takes least."""
 
 
 class Bench:
@@ -108,6 +110,7 @@ def test_reports_add_up_to_the_plan(bench: Bench) -> None:
     assert len(done) > 4, "a flush every millisecond must be seen while packs run"
 
 
+@INLINE
 def test_divergence_is_data(bench: Bench) -> None:
     summary = bench.run(TROUBLED, preset="slope")
     assert summary.complete
@@ -116,6 +119,7 @@ def test_divergence_is_data(bench: Bench) -> None:
     assert all("loss" in reason for reason in reasons)
 
 
+@INLINE
 def test_skipped_combinations_are_rows_with_a_reason(bench: Bench) -> None:
     summary = bench.run(TROUBLED, preset="skips")
     assert summary.complete
@@ -128,6 +132,7 @@ def test_skipped_combinations_are_rows_with_a_reason(bench: Bench) -> None:
     assert len(committed(bench.store)) == 8
 
 
+@INLINE
 def test_a_measurement_fills_its_table(bench: Bench) -> None:
     bench.squares("")
     seeds = {row["trial_id"]: row["seed"] for row in counting(bench.store)}
@@ -180,6 +185,7 @@ def test_time_limit_ends_what_is_not_done_and_it_is_tried_again(bench: Bench) ->
     assert "time limit" in reason
 
 
+@INLINE
 def test_a_probe_added_later_is_measured_by_running_again_and_it_says_so(bench: Bench) -> None:
     bench.run(TINY, seeds=2)
     before = numbers(bench.store)
@@ -192,6 +198,7 @@ def test_a_probe_added_later_is_measured_by_running_again_and_it_says_so(bench: 
     assert bench.run(TINY, seeds=2).trials_run == 0, "more than was asked for is enough"
 
 
+@INLINE
 def test_plans_are_written_before_they_run_and_claims_are_locked_once(bench: Bench) -> None:
     bench.run(CLAIMED, preset="smoke")
     bench.run(CLAIMED, explore=True)
