@@ -83,6 +83,8 @@ def schedule(packs: int) -> dict[str, Any]:
 
     def count(report: Report) -> None:
         assert not report.error, report.error
+        if not report.finished:  # what is said before the first pack
+            return
         ended.append(report.pack_id)
         if len(ended) % max(1, packs // 4) == 0:
             elapsed = round(time.perf_counter() - begun, 3)
