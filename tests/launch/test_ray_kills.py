@@ -16,6 +16,7 @@ import pytest
 from cluster import RayCluster
 from drivers import Drivers
 from held import STUDIES, committed
+from processes import kill
 
 pytestmark = pytest.mark.slow
 
@@ -120,8 +121,7 @@ def test_a_driver_killed_while_packs_run(both: bool, moment: str, bench: Bench, 
     """Killed when the first live part, or the first commit, appears; alone, or with all its workers."""
     pid = bench.start(**LONG)
     bench.await_file(moment)
-    for worker in bench.workers() if both else ():
-        worker.kill()
+    kill(bench.workers() if both else ())
     bench.drivers.kill(pid)
     assert bench.run(**LONG) == 0
     assert_whole(bench.store, SEEDS, steps=STEPS)

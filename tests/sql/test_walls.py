@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import kill
 
 from gradlaw.errors import QueryError
 from gradlaw_analysis.sql import Limits, Query, ViewSource, iter_sql, run_sql
@@ -142,7 +143,7 @@ def test_a_child_outlives_a_killed_caller_by_its_time_limit_at_most() -> None:
 
 
 def test_a_child_that_is_killed_says_so(limits: Limits) -> None:
-    timer = threading.Timer(1.0, lambda: [child.kill() for child in sql_children()])
+    timer = threading.Timer(1.0, lambda: kill(sql_children()))
     timer.start()
     try:
         with pytest.raises(
