@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from gradlaw.cli.once import Application
 from gradlaw.text import shown
 
-app = typer.Typer(
+app = Application(
     add_completion=False,
     no_args_is_help=True,
     invoke_without_command=True,

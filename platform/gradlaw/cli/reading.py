@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand
 
 from gradlaw.cli.app import DEFAULT_STORE, StoreOption, app, say
+from gradlaw.cli.once import Command
 from gradlaw.text import printable
 
 StudiesArgument = Annotated[list[str] | None, typer.Argument(help="Studies; all that have a plan, if none.")]
@@ -24,7 +24,7 @@ def status(store: StoreOption = DEFAULT_STORE) -> None:
     typer.echo(printable(str(open_store(store).status())))
 
 
-class SqlCommand(TyperCommand):
+class SqlCommand(Command):
     """A command whose argument may begin as an SQL comment does, with two hyphens."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

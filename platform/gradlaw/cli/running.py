@@ -23,6 +23,7 @@ from gradlaw.cli.app import (
     notes,
     say,
 )
+from gradlaw.cli.once import Application
 from gradlaw.settings import parse_settings
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 ENDING_S = 75.0
 """Seconds that packs have to keep checkpoints after SIGTERM: within the 120 that a batch script leaves."""
 
-search_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+search_app = Application(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(search_app, name="search", help="What the searches of a study asked for.")
 
 
