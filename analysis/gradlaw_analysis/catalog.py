@@ -85,18 +85,17 @@ class Catalog:
         plans: The plans, oldest first.
     """
 
-    def __init__(self, store: Store | str | Path, *, verify: bool = True) -> None:
+    def __init__(self, store: Store | str | Path) -> None:
         """Resolves the store.
 
         Args:
             store: The store, or its folder. Give one store to many catalogs: files are verified once.
-            verify: Whether to compare the digest of every file; else sizes and end marks only.
 
         Raises:
             StoreError: If there is no store, or it is of another schema version.
         """
         self.store = store if isinstance(store, Store) else Store.open(store)
-        self.resolved: Resolved = self.store.resolve(verify=verify)
+        self.resolved: Resolved = self.store.resolve()
         self.plans, damaged = read_plans(self.store.files)
         self._damaged = list(damaged)
         self._plan_rows: dict[str, PlanRows] = {}

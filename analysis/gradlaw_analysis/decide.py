@@ -64,12 +64,12 @@ class Decision:
         ci_low, ci_high: Interval at ``ci_level``; None where there is none.
         ci_level: 1 - 2 alpha', with alpha' the one-sided level at which Holm's procedure judged this claim:
             alpha, times the look's share, over the divisor. See :func:`holm`.
-        num_seeds, num_excluded: Seeds behind the estimate, and seeds left out as incomplete.
+        num_seeds: Seeds behind the estimate.
         family_size: Claims in the Holm family; 1 for identities.
-        p_claim, p_complement: p of either side, before any adjustment.
-        p_value: That of the side the outcome rests on: the complement's if refuted, else the claim's.
-        p_adjusted: ``p_value`` after Holm and looks, to be compared with ``alpha``; at most 1.
-        alpha: One-sided level of the claim.
+        p_value: p of the side the outcome rests on, before any adjustment: the complement's if refuted, else
+            the claim's.
+        p_complement: That of the complement.
+        p_adjusted: ``p_value`` after Holm and looks, to be compared with the claim's alpha; at most 1.
         seeds_needed: Seeds for 80% power to support at alpha' with the observed sd, if the claim is true;
             None if no number can be named.
         exploratory: Evaluated at a number of seeds that was not declared: not a verdict.
@@ -84,13 +84,10 @@ class Decision:
     ci_high: float | None
     ci_level: float | None
     num_seeds: int
-    num_excluded: int
     family_size: int
-    p_claim: float | None
-    p_complement: float | None
     p_value: float | None
+    p_complement: float | None
     p_adjusted: float | None
-    alpha: float
     seeds_needed: int | None
     exploratory: bool
     reason: str | None
@@ -277,13 +274,10 @@ def _decision(
         ci_high=interval[1] if interval else None,
         ci_level=1 - 2 * level_alpha if interval else None,
         num_seeds=effect.num_seeds if effect else 0,
-        num_excluded=item.effect.num_excluded if item.effect else 0,
         family_size=family_size,
-        p_claim=effect.p_claim if effect else None,
-        p_complement=effect.p_complement if effect else None,
         p_value=(effect.p_complement if refuted else effect.p_claim) if effect else None,
+        p_complement=effect.p_complement if effect else None,
         p_adjusted=sides[refuted].p if effect else None,
-        alpha=claim.alpha,
         seeds_needed=_seeds_needed(claim, effect, level_alpha),
         exploratory=exploratory,
         reason=overlay.reason or _reason(outcome, effect),

@@ -17,7 +17,6 @@ from gradlaw.store.compaction import Compaction
 from gradlaw.store.compaction import compact as compact_store
 from gradlaw.store.leases import Leases
 from gradlaw.store.plans import PlanRecord
-from gradlaw.store.resolve import SetAside
 from gradlaw.store.store import Store
 from gradlaw.studies import Claimless, StudyFolder, find_studies, find_study
 from gradlaw_analysis.catalog import Catalog
@@ -174,11 +173,6 @@ class OpenStore:
         """Merges the packs of the store into few large files; its answers stay the same."""
         return compact_store(self.store)
 
-    @property
-    def set_aside(self) -> tuple[SetAside, ...]:
-        """Files of the store that cannot be read, each with its reason."""
-        return Catalog(self.store).set_aside
-
     def _catalog(self) -> Catalog:
         """The store as it stands; what had to be set aside is named, each file once."""
         catalog = Catalog(self.store)
@@ -205,10 +199,7 @@ class OpenStore:
         for folder in self._folders(catalog, studies, plan):
             record = choose_plan(catalog.plans, folder.name, plan, folder.claims)
             with closing(catalog.connection(record.plan_id)) as connection:
-                yield (
-                    folder,
-                    PlanData(connection, catalog, record),
-                )
+                yield folder, PlanData(connection, catalog, record)
 
     def _folders(self, catalog: Catalog, studies: Studies | None, plan: str | None) -> Iterator[StudyFolder]:
         if studies is not None:

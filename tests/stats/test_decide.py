@@ -86,10 +86,11 @@ def test_the_interval_says_what_the_outcome_says(means):
 
 
 def test_one_claim_has_a_95_percent_interval_and_its_own_p():
-    decision = one(evidence(claim(), 2.0))
+    item = evidence(claim(), 2.0)
+    decision = one(item)
     assert decision.outcome is Outcome.SUPPORTED
     assert decision.ci_level == pytest.approx(0.95)
-    assert decision.p_adjusted == decision.p_value == decision.p_claim
+    assert decision.p_adjusted == decision.p_value == item.effect.p_claim
     assert (decision.exploratory, decision.reason, decision.family_size) == (False, None, 1)
     refuted = one(evidence(claim(), -2.0))
     assert refuted.outcome is Outcome.REFUTED
@@ -152,10 +153,10 @@ def test_too_few_seeds_decide_nothing():
         Evidence(claim=claim(), effect=student(GREATER, np.array([3.0]), num_excluded=4)), num_seeds=5
     )
     assert (decision.outcome, decision.p_adjusted) == (Outcome.INCONCLUSIVE, 1.0)
-    assert (decision.ci_low, decision.ci_level, decision.num_excluded) == (None, None, 4)
+    assert (decision.ci_low, decision.ci_level, decision.num_seeds) == (None, None, 1)
     assert decision.reason == "1 usable seeds (4 excluded: incomplete), at least 2 needed"
     empty = one(Evidence(claim=claim(), effect=student(GREATER, np.array([]), num_excluded=3)))
-    assert (empty.outcome, empty.estimate, empty.num_excluded) == (Outcome.NO_DATA, None, 3)
+    assert (empty.outcome, empty.estimate, empty.num_seeds) == (Outcome.NO_DATA, None, 0)
 
 
 def test_a_gate_that_nothing_passes():

@@ -15,6 +15,7 @@ import pytest
 
 from gradlaw.errors import StoreError, UnknownNameError
 from gradlaw_analysis import OpenStore, open_store
+from gradlaw_analysis.catalog import Catalog
 from gradlaw_analysis.report.markdown import code, text
 
 VOID = {"meta", "img", "br"}
@@ -183,7 +184,7 @@ def test_changed_claims_and_damaged_files_are_shown(
     assert str(damaged) in shown
     assert "40 of 48 trials" in shown
     assert "exploratory" in shown
-    assert [item.path for item in opened.set_aside] == [str(damaged)]
+    assert [item.path for item in Catalog(opened.store).set_aside] == [str(damaged)]
 
 
 def test_a_store_without_plans_gives_an_empty_report(tmp_path: Path) -> None:
