@@ -34,6 +34,7 @@ from gradlaw.store.units import Unit
 from gradlaw.table import Column
 from gradlaw.trial import SETTLED
 from gradlaw_analysis.plan_rows import PlanRows
+from gradlaw_analysis.sql.database import open_database
 from gradlaw_analysis.sql.request import ViewSource
 from gradlaw_analysis.sql.sources import register
 
@@ -154,17 +155,7 @@ class Catalog:
         It can reach no file but the store's, and those for reading only; what a user types belongs into
         :func:`gradlaw_analysis.sql.run_sql`, which also bounds memory and time.
         """
-        connection = duckdb.connect(
-            ":memory:",
-            config={
-                "allow_community_extensions": False,
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-                "allow_persistent_secrets": False,
-                "python_enable_replacements": False,
-            },
-        )
-        connection.execute("SET TimeZone = 'UTC'")  # one answer on every machine
+        connection = open_database()
         connection.execute("SET enable_external_access = false")
         register(connection, self.sources(plan_id, trial_ids))
         connection.execute("SET lock_configuration = true")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from datetime import datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gradlaw.claim import Outcome
-from gradlaw.text import redact
 from gradlaw_analysis.figures.interval import interval_picture, interval_svg
 from gradlaw_analysis.figures.numbers import number, p_text
 from gradlaw_analysis.figures.zones import zones
@@ -22,7 +20,6 @@ from gradlaw_analysis.report.content import ReportContent
 from gradlaw_analysis.verdict import Verdict
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _SMALL_WIDTH = 216
 _LEGEND = Markup(
     '<p class="legend">'
@@ -57,21 +54,20 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=printable,
+        finalize=_finalize,
     )
     environment.filters |= {
         "anchor": anchor,
         "completeness": words.completeness_text,
         "control_statement": _control_statement,
-        "duration": duration,
+        "duration": words.duration,
         "estimate": words.estimate_text,
         "exclusions": words.exclusions_text,
         "interval": words.interval_text,
         "level": words.level_text,
-        "moment": moment,
+        "moment": words.moment,
         "number": number,
         "p": p_text,
-        "p_adjusted": words.p_adjusted_text,
         "picture": _picture,
         "quantity": words.quantity_text,
         "slug": lambda outcome: outcome.value.replace(" ", "-"),
@@ -102,13 +98,9 @@ def _control_statement(verdict: Verdict, name: str) -> str:
     return next(control.statement for control in verdict.claim.controls if control.name == name)
 
 
-def printable(value: object) -> object:
-    r"""A template's value without secrets, and without control characters, which HTML does not allow.
-
-    >>> printable("a\x1b[31m b")
-    'a[31m b'
-    """
-    return _CONTROL.sub("", redact(value)) if type(value) is str else value
+def _finalize(value: object) -> object:
+    """Texts are cleaned; what is marked up already, and numbers, stay as they are."""
+    return words.cleaned(value) if type(value) is str else value
 
 
 def anchor(text: str) -> str:
@@ -118,25 +110,3 @@ def anchor(text: str) -> str:
     'sqrt_b-slope-of-b-'
     """
     return re.sub(r"[^A-Za-z0-9_]+", "-", text)
-
-
-def moment(value: datetime) -> str:
-    """A time in UTC, to the minute.
-
-    >>> moment(datetime(2026, 1, 2, 3, 4, 5))
-    '2026-01-02 03:04 UTC'
-    """
-    return f"{value:%Y-%m-%d %H:%M} UTC"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as text.
-
-    >>> duration(0.5), duration(75.0), duration(7300.0)
-    ('0.5 s', '1 min 15 s', '2 h 1 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from gradlaw_analysis.figures.numbers import number, p_text
 from gradlaw_analysis.report import words
 from gradlaw_analysis.report.content import FigureContent, ReportContent, StudyContent
-from gradlaw_analysis.report.html import duration, moment, printable
 from gradlaw_analysis.verdict import Verdict
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
@@ -16,7 +15,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 def to_markdown(report: ReportContent) -> str:
     """The whole report; what would be markup in a name or a statement is escaped."""
-    lines = ["# Verdicts", "", f"Store {code(report.store)}, written {moment(report.written_at)}.", ""]
+    lines = ["# Verdicts", "", f"Store {code(report.store)}, written {words.moment(report.written_at)}.", ""]
     for study in report.studies:
         lines += _study(study)
     if report.set_aside:
@@ -31,14 +30,15 @@ def text(value: object) -> str:
     >>> print(text("a | b_c <script>"))
     a \| b\_c \<script\>
     """
-    return _SPECIAL.sub(r"\\\1", " ".join(str(printable(str(value))).split()))
+    return _SPECIAL.sub(r"\\\1", " ".join(words.cleaned(str(value)).split()))
 
 
 def code(value: str) -> str:
     """Text in code marks, inside a table too."""
     if not value:
         return ""
-    return f"`{' '.join(str(printable(value)).split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+    line = " ".join(words.cleaned(value).split())
+    return f"`{line.replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def _study(study: StudyContent) -> list[str]:
@@ -80,7 +80,7 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
         text(f"{words.interval_text(verdict)} {words.level_text(verdict)}".strip()),
         text(words.target_text(verdict.claim.test)),
         str(verdict.num_seeds),
-        text(words.p_adjusted_text(verdict)),
+        text(p_text(verdict.p_adjusted)),
     )
 
 
@@ -91,7 +91,7 @@ def _claim(study: StudyContent, verdict: Verdict) -> list[str]:
         f"Source: {text(claim.source)}",
         f"{text(words.quantity_text(claim.test)).capitalize()}: {words.estimate_text(verdict)} "
         f"{text(words.interval_text(verdict))} ({words.level_text(verdict) or 'no interval'})",
-        f"p {text(p_text(verdict.p_value))}, adjusted {text(words.p_adjusted_text(verdict))} "
+        f"p {text(p_text(verdict.p_value))}, adjusted {text(p_text(verdict.p_adjusted))} "
         f"(alpha {claim.alpha}, {verdict.family_size} in family {text(claim.family)}), "
         f"of the complement {text(p_text(verdict.p_complement))}",
         f"{words.exclusions_text(verdict)}; {words.completeness_text(verdict)}; "
@@ -129,14 +129,14 @@ def _provenance(study: StudyContent) -> list[str]:
     plan = study.provenance
     lines = ["### Where the numbers come from", ""]
     states = ", ".join(f"{count:,} {state}" for state, count in study.states.items())
-    lines += [f"- Planned {moment(plan.created_at)}, preset {text(plan.preset)}, seeds {plan.seeds}"]
+    lines += [f"- Planned {words.moment(plan.created_at)}, preset {text(plan.preset)}, seeds {plan.seeds}"]
     lines += [f"- Trials: {text(states)}"]
     if plan.git_commit:
         lines += [f"- Code of the plan: {code(plan.git_commit)}"]
     if plan.started_at and plan.ended_at:
         lines += [
-            f"- Ran {moment(plan.started_at)} to {moment(plan.ended_at)}, "
-            f"{duration(plan.trial_s)} of all trials together"
+            f"- Ran {words.moment(plan.started_at)} to {words.moment(plan.ended_at)}, "
+            f"{words.duration(plan.trial_s)} of all trials together"
         ]
     lines += [f"- Set by hand: {text(name)} = {text(value)}" for name, value in plan.overrides.items()]
     rows = [
@@ -150,7 +150,7 @@ def _provenance(study: StudyContent) -> list[str]:
 def _block(sql: str) -> list[str]:
     longest = max((len(run) for run in re.findall(r"`+", sql)), default=0)
     fence = "`" * max(3, longest + 1)
-    return [f"{fence}sql", str(printable(sql)), fence, ""]
+    return [f"{fence}sql", words.cleaned(sql), fence, ""]
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

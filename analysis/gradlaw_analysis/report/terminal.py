@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from gradlaw.errors import UnknownNameError
+from gradlaw.text import printable
+from gradlaw_analysis.figures.numbers import p_text
 from gradlaw_analysis.judge import SMOKE
 from gradlaw_analysis.report.words import (
     STYLES,
@@ -20,7 +22,6 @@ from gradlaw_analysis.report.words import (
     estimate_text,
     interval_text,
     level_text,
-    p_adjusted_text,
     target_text,
 )
 from gradlaw_analysis.verdict import Verdict
@@ -71,7 +72,7 @@ def _lines(verdicts: Sequence[Verdict]) -> Iterable[Text]:
 def _study_lines(verdicts: Sequence[Verdict]) -> Iterable[Text]:
     first, *_ = verdicts = data_first(verdicts)
     heading = f"{first.study}, plan {first.plan}: {first.num_trials:,} of {first.num_planned:,} trials"
-    yield Text(_printable(heading), style="bold")
+    yield Text(_line(heading), style="bold")
     notes = [_notes(verdict) for verdict in verdicts]
     shared = [note for note in notes[0] if len(notes) > 1 and all(note in other for other in notes)]
     for note in shared:  # what holds of every claim is said once
@@ -98,12 +99,12 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
     interval = interval_text(verdict)
     return (
         f"{verdict.verdict.value}{'*' if verdict.exploratory else ''}",
-        _printable(verdict.claim.name),
+        _line(verdict.claim.name),
         estimate_text(verdict),
         f"{interval} {level_text(verdict)}" if interval else "-",
         target_text(verdict.claim.test),
         str(verdict.num_seeds),
-        p_adjusted_text(verdict),
+        p_text(verdict.p_adjusted),
     )
 
 
@@ -127,11 +128,10 @@ def _notes(verdict: Verdict) -> list[str]:
 
 def _wrapped(text: str, style: str, indent: int = 4) -> Iterable[Text]:
     blank = " " * indent
-    flat = " ".join(_printable(text).split())
-    for line in textwrap.wrap(flat, WIDTH, initial_indent=blank, subsequent_indent=blank):
+    for line in textwrap.wrap(_line(text), WIDTH, initial_indent=blank, subsequent_indent=blank):
         yield Text(line, style=style)
 
 
-def _printable(text: str) -> str:
-    """Without what could move a terminal's cursor."""
-    return "".join(character if character.isprintable() else " " for character in text)
+def _line(text: str) -> str:
+    """On one line, and without what could move a terminal's cursor."""
+    return printable(" ".join(text.split()))

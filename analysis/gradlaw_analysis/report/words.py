@@ -1,11 +1,14 @@
-"""A verdict in words and numbers, the same in every format."""
+"""What a report says in words and numbers, the same in every format."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from datetime import datetime
 
 from gradlaw.claim import AllBelow, Distribution, Outcome, Statistic, Survival, Trend
-from gradlaw_analysis.figures.numbers import decimals, number, p_text
+from gradlaw.text import redact
+from gradlaw_analysis.figures.numbers import decimals, number
 from gradlaw_analysis.verdict import Verdict
 
 STYLES = {
@@ -17,6 +20,7 @@ STYLES = {
     Outcome.NO_DATA: "dim",
 }
 """Style of each outcome on a terminal."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def data_first(verdicts: Iterable[Verdict]) -> list[Verdict]:
@@ -89,11 +93,6 @@ def quantity_text(test: Statistic) -> str:
     return text
 
 
-def p_adjusted_text(verdict: Verdict) -> str:
-    """The p value after Holm and looks."""
-    return p_text(verdict.p_adjusted)
-
-
 def exclusions_text(verdict: Verdict) -> str:
     """Seeds used and left out, in words."""
     text = f"{verdict.num_seeds} seeds"
@@ -108,3 +107,34 @@ def completeness_text(verdict: Verdict) -> str:
     named = ", ".join(f"{count:,} {state}" for state, count in verdict.states.items() if state != "done")
     text = f"{verdict.num_trials:,} of {verdict.num_planned:,} planned trials"
     return f"{text} ({named})" if named else text
+
+
+def cleaned(text: str) -> str:
+    r"""Text without secrets, and without control characters, which HTML does not allow.
+
+    >>> cleaned("a\x1b[31m b")
+    'a[31m b'
+    """
+    return _CONTROL.sub("", redact(text))
+
+
+def moment(value: datetime) -> str:
+    """A time in UTC, to the minute.
+
+    >>> moment(datetime(2026, 1, 2, 3, 4, 5))
+    '2026-01-02 03:04 UTC'
+    """
+    return f"{value:%Y-%m-%d %H:%M} UTC"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as text.
+
+    >>> duration(0.5), duration(75.0), duration(7300.0)
+    ('0.5 s', '1 min 15 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"

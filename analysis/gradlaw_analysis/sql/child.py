@@ -27,6 +27,7 @@ import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 
 from gradlaw.errors import QueryError
+from gradlaw_analysis.sql.database import open_database
 from gradlaw_analysis.sql.frames import ERROR_BYTES, HEADER, Kind, pack_batch, split
 from gradlaw_analysis.sql.request import Limits, Request
 from gradlaw_analysis.sql.statement import check_statement
@@ -48,25 +49,18 @@ class _NoPandas:
 
 def connect(memory_bytes: int) -> duckdb.DuckDBPyConnection:
     """Opens a database in memory that may open no file and load nothing."""
-    connection = duckdb.connect(
-        ":memory:",
-        config={
+    connection = open_database(
+        {
             "threads": _THREADS,
             # Below the address-space limit, so that DuckDB's own, clearer error comes first if it can.
             "memory_limit": f"{memory_bytes * 3 // 4}B",
             "temp_directory": "",  # no spilling
             "max_temp_directory_size": "0B",
-            "allow_community_extensions": False,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "allow_persistent_secrets": False,
-            "python_enable_replacements": False,
-        },
+        }
     )
     # In this order: without external access the folder for spilling can no longer be unset.
     connection.execute("SET disabled_filesystems = 'LocalFileSystem'")
     connection.execute("SET enable_external_access = false")
-    connection.execute("SET TimeZone = 'UTC'")  # one answer on every machine
     return connection
 
 
