@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -130,11 +130,33 @@ def program_tables(program: Program) -> tuple[Table, ...]:
 
 
 def program_source(program: Program | None) -> str:
-    """Digest of the source of a program's task, rule and schedule, or measurement; "" where there is none."""
+    """Digests of the source of what a program is made of, separated by spaces; "" where there is no source.
+
+    First that of task, rule and schedule, or measurement; then those of the probes, in the order of their own
+    digests, by which ``trials`` lists them.
+    """
     if program is None:
         return ""
-    parts = (program.task, program.rule, program.schedule) if isinstance(program, Training) else (program,)
-    return source_digest(*map(type, parts))
+    if not isinstance(program, Training):
+        return source_digest(type(program))
+    probes = {probe.digest: source_digest(type(probe)) for probe in program.probes}
+    parts = (program.task, program.rule, program.schedule)
+    return joined_source(source_digest(*map(type, parts)), probes)
+
+
+def joined_source(trained: str, probes: Mapping[str, str]) -> str:
+    """What :func:`program_source` gives, of its parts: those of the probes by their own digests."""
+    return " ".join([trained, *(probes[probe] for probe in sorted(probes))])
+
+
+def parted_source(source: str, probes: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """The parts of :func:`joined_source`.
+
+    >>> parted_source("6f1c 0a5e", {"full_loss@1:44136fa3"})
+    ('6f1c', {'full_loss@1:44136fa3': '0a5e'})
+    """
+    trained, *each = source.split(" ")
+    return trained, dict(zip(sorted(probes), each, strict=False))
 
 
 def probe_digests(program: Program | None) -> set[str]:

@@ -29,9 +29,12 @@ RETRIABLE = frozenset({State.ERROR, State.TIMED_OUT, State.LOST})
 """States after which a trial runs again, until it has ``MAX_ATTEMPTS`` rows; then it is ``failed``."""
 
 FINAL = frozenset(set(State) - RETRIABLE)
-"""States after which a trial is not run again (``failed``: unless asked to)."""
+"""States after which a trial is not run again (those of ``GIVEN_UP``: unless asked to)."""
 
-SETTLED = FINAL - {State.FAILED}
+GIVEN_UP = frozenset({State.FAILED, State.OUT_OF_MEMORY})
+"""States that may be the machine's fault: a trial is run again, once, if asked to."""
+
+SETTLED = FINAL - GIVEN_UP
 """States after which a trial is not run again, asked or not."""
 
 MAX_ATTEMPTS = 3
@@ -57,6 +60,9 @@ class Trial:
         steps: Steps trained, >= 0.
         dtype: "float32" or "float64".
         data_digest: Digest of the task's data; "" where there is none.
+        loss_bound: Loss above which it diverged, > 0; 0 for a measurement.
+        log_every: Steps between its rows of ``metrics``, and between looks at its target, >= 1; 0 for a
+            measurement.
         target: Where it ends early, encoded; "" where nowhere.
         cohort: Digest of the trials it shares a budget with; "" where none.
     """
@@ -69,6 +75,8 @@ class Trial:
     steps: int = 0
     dtype: str = "float64"
     data_digest: str = ""
+    loss_bound: float = 0.0
+    log_every: int = 0
     target: str = ""
     cohort: str = ""
     _id: str = field(default="", init=False, repr=False, compare=False)
@@ -115,6 +123,8 @@ class Family:
             steps=like.steps,
             dtype=like.dtype,
             data_digest=like.data_digest,
+            loss_bound=like.loss_bound,
+            log_every=like.log_every,
             target=like.target,
             cohort=cohort,
         )
@@ -129,6 +139,7 @@ class Family:
 
 
 _VARYING = ("cohort", "hyperparameters", "seed")
+_WHERE_THERE = ("loss_bound", "log_every", "target", "cohort")
 
 
 def _fields(trial: Trial) -> dict[str, object]:
@@ -143,5 +154,5 @@ def _fields(trial: Trial) -> dict[str, object]:
         "dtype": trial.dtype,
         "data_digest": trial.data_digest,
     }
-    # left out where absent, so that trials made before these fields existed keep their identity
-    return named | {name: value for name in ("target", "cohort") if (value := getattr(trial, name))}
+    # left out where absent: a measurement has none of them
+    return named | {name: value for name in _WHERE_THERE if (value := getattr(trial, name))}

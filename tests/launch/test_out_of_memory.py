@@ -60,13 +60,8 @@ def one_was_out_of_memory(store: Path) -> None:
 
 def test_a_measurement_that_takes_too_much_ends_alone(tmp_path: Path) -> None:
     """The memory asked for is kept to, so that numpy cannot have more."""
-    summary = gradlaw.run(
-        PLACED,
-        preset="hungry",
-        set={"most_mib": 4096},
-        store=tmp_path,
-        memory_gb=process_bytes() / GIB + 1.0,
-    )
+    how: dict[str, Any] = {"preset": "hungry", "set": {"most_mib": 2560}, "store": tmp_path}
+    summary = gradlaw.run(PLACED, memory_gb=process_bytes() / GIB + 1.0, **how)
     assert summary.complete
     assert summary.states == {"done": 3, "out_of_memory": 1}
     one_was_out_of_memory(tmp_path)
@@ -74,16 +69,31 @@ def test_a_measurement_that_takes_too_much_ends_alone(tmp_path: Path) -> None:
     reason = next(row["reason"] for row in committed(tmp_path) if row["state"] == "out_of_memory")
     assert "allocate" in reason
 
+    assert gradlaw.run(PLACED, **how).trials_run == 0, "final, unless asked"
+    summary = gradlaw.run(PLACED, retry_failed=True, **how)
+    assert (summary.trials_run, summary.states) == (1, {"done": 4})
+    assert len(committed(tmp_path)) == 5
+    assert len(counting(tmp_path, "places")) == 4, "what was measured counts"
+
 
 def test_a_pack_that_cannot_begin_for_lack_of_memory_is_split(tmp_path: Path) -> None:
     said: list[str] = []
     room = process_bytes() / GIB + 1.0
-    summary = gradlaw.run(PLACED, preset="greedy", store=tmp_path, memory_gb=room, say=said.append)
+    how: dict[str, Any] = {"preset": "greedy", "store": tmp_path, "say": said.append}
+    summary = gradlaw.run(PLACED, memory_gb=room, **how)
     ends = ["lost", "lost", "out_of_memory"]
     assert {seed: sorted(found) for seed, found in states(tmp_path).items()} == {0: ends, 1: ends}
     assert summary.states == {"out_of_memory": 2}
     assert sum("it goes on narrower" in line for line in said) == 2, "at width 1, and then one by one"
     assert all("allocate" in row["reason"] for row in committed(tmp_path))
+
+    said.clear()
+    again = gradlaw.run(PLACED, memory_gb=room, retry_failed=True, **how)
+    assert {seed: sorted(found) for seed, found in states(tmp_path).items()} == dict.fromkeys(
+        (0, 1), sorted([*ends, "lost"])
+    ), "one attempt more, after it went narrower"
+    assert any("it goes on narrower" in line for line in said)
+    assert again.states == {"out_of_memory": 2}
 
 
 def test_batches_that_do_not_fit_are_halved_in_the_process(tmp_path: Path) -> None:

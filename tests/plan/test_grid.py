@@ -19,6 +19,7 @@ from gradlaw.probes import ParameterMax
 from gradlaw.rules.sgd import SGD
 from gradlaw.schedules import LinearWarmup
 from gradlaw.study import Grid
+from gradlaw.tasks.modular_addition import ModularAddition
 
 
 class _Same(ParameterMax):
@@ -254,6 +255,34 @@ def test_who_shares_a_budget_and_how_are_part_of_the_identity() -> None:
     found = [next(change()) for change in changes]
     assert len(set(found)) == len(changes)
     assert next(ids(values={"lr": (0.2, 0.1)})) == found[0], "the order does not matter"
+
+
+def test_what_changes_a_trials_rows_is_part_of_its_identity() -> None:
+    """And what changes neither rows nor states is not: the same trials, cut or taken in parts otherwise."""
+    changes: list[dict[str, Any]] = [
+        {},
+        {"loss_bound": 9.0},
+        {"log_every": 5},
+        {"dtype": "float64"},
+        {"target": Target(metric="loss", value=0.5)},
+        {"target": Target(metric="loss", value=0.5, direction="above")},
+        {"values": {"batch_size": 4}},
+        {"values": {"batch_size": 4, "sampling": "epoch"}},
+    ]
+    found = [plan_of(grid(**change)).packs[0] for change in changes]
+    assert len({pack.members[0].trial.trial_id for pack in found}) == len(changes)
+    assert len({pack.pack_id for pack in found}) == len(changes)
+    same: list[dict[str, Any]] = [{"pack_width": 1}, {"accumulate": 2}, {"loss_bound": 10**6}]
+    for change in same:
+        assert plan_of(grid(**change)).packs[0].members[0].trial == found[0].members[0].trial
+
+
+def test_a_task_made_with_values_that_no_trial_would_name_is_refused() -> None:
+    made = grid(task=ModularAddition(modulus=5, width=4))
+    with pytest.raises(
+        ConfigurationError, match=r"got a ModularAddition made with .*modulus, width.*in values"
+    ):
+        plan_of(made)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ def test_parts_and_gaps_are_the_whole(mapping: dict[str, Any], data: st.DataObje
             "steps": st.integers(0, 10**6),
             "dtype": st.sampled_from(["float32", "float64"]),
             "data_digest": texts,
+            "loss_bound": st.floats(0.0, 1e9),
+            "log_every": st.integers(0, 99),
             "target": texts,
         },
     ),
@@ -54,17 +56,20 @@ def test_a_trial_of_a_family_is_the_trial_itself(
     assert made.trial_id == whole.trial_id
 
 
-def test_the_encoding_with_a_target_and_a_cohort_is_written_down() -> None:
-    """By hand, as that of a trial without them is."""
+def test_the_encoding_of_a_planned_trial_is_written_down() -> None:
+    """By hand, as that of a trial without a bound, rows, a target and a cohort is."""
     text = (
         '{"cohort":"ab","data_digest":"","dtype":"float64","hyperparameters":{"lr":f0x1.0000000000000p-1},'
-        '"rule":"","schedule":"","seed":i3,"steps":i10,"target":"Target{\\"metric\\":\\"loss\\"}","task":"t@1"}'
+        '"log_every":i5,"loss_bound":f0x1.8000000000000p+1,"rule":"","schedule":"","seed":i3,"steps":i10,'
+        '"target":"Target{\\"metric\\":\\"loss\\"}","task":"t@1"}'
     )
     trial = Trial(
         task="t@1",
         hyperparameters={"lr": 0.5},
         seed=3,
         steps=10,
+        loss_bound=3.0,
+        log_every=5,
         target='Target{"metric":"loss"}',
         cohort="ab",
     )

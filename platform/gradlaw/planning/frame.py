@@ -58,8 +58,6 @@ def declared_by(grid: Grid) -> dict[str, Hyperparameter]:
         ConfigurationError: One name is declared twice with different meanings.
     """
     parts = [*grid.task.hyperparameters]
-    if isinstance(grid.task, Task):
-        parts = [item for item in parts if not item.structural]  # it is already constructed
     if not is_measurement(grid.task):
         parts += [*grid.rule.hyperparameters, *grid.schedule.hyperparameters, *ENGINE_HYPERPARAMETERS]
     found: dict[str, Hyperparameter] = {}
@@ -139,6 +137,8 @@ class Frame:
                 steps=steps,
                 dtype=grid.dtype,
                 data_digest=data_digest,
+                loss_bound=float(grid.loss_bound),
+                log_every=grid.log_every,
                 target=encode(target) if target else "",
             )
         )

@@ -18,6 +18,7 @@ from gradlaw.probe import Probe, TableProbe
 from gradlaw.random import streams_of
 from gradlaw.space import Edge
 from gradlaw.study import Grid
+from gradlaw.task import Task
 
 Item = TypeVar("Item")
 Declared = Mapping[str, Hyperparameter]
@@ -69,7 +70,7 @@ def steps_of(grid: Grid) -> tuple[int, ...]:
 
 def grid_faults(grid: Grid, declared: Declared) -> list[str]:
     """What is impossible in a grid as it is declared, before its values are combined."""
-    faults = unknown_names(grid.values, declared)
+    faults = _task_faults(grid.task) + unknown_names(grid.values, declared)
     for name, value in grid.values.items():
         if name in declared:
             faults += _axis_faults(declared[name], items_of(value))
@@ -90,6 +91,16 @@ def grid_faults(grid: Grid, declared: Declared) -> list[str]:
     faults += [fault for item in _NUMBERS if (fault := item.check(getattr(grid, item.name)))]
     wrong = _axis_faults(STEPS, steps_of(grid))
     return faults + _repeated_probes(grid.probes) + (wrong or _probe_faults(grid)) + _end_faults(grid)
+
+
+def _task_faults(task: object) -> list[str]:
+    """A task made with values that no trial would name: two of them would be taken for the same trials."""
+    if not isinstance(task, Task):
+        return []
+    named = ", ".join(item.name for item in task.hyperparameters if item.structural)
+    kind = type(task).__name__
+    told = f"task: got a {kind} made with {named}, allowed the class {kind}, and {named} in values"
+    return [told] if named else []
 
 
 def _axis_faults(item: Hyperparameter, values: Sequence[object]) -> list[str]:

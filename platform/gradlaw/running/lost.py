@@ -22,7 +22,7 @@ def commit_lost(
     seen: tuple[Index, Mapping[str, CheckpointKey], Index],
     starved: Starved,
     teller: Teller,
-) -> bool:
+) -> set[str]:
     """Commits trials as lost: a dead worker cannot say so, for what it had not committed.
 
     A worker that kept a checkpoint was no failed attempt: the pack goes on from there, together, however
@@ -38,11 +38,11 @@ def commit_lost(
         teller: Told of each pack.
 
     Returns:
-        Whether any pack was lost but got further.
+        The packs that were lost but got further, or can: they go on.
     """
     known, held, index = seen
     kept = newest_checkpoints(store.files)
-    got_further = False
+    further = set[str]()
     for order in orders:
         pack_id = order.pack.pack_id
         report = reports[pack_id]
@@ -51,11 +51,11 @@ def commit_lost(
         if not reasons:
             continue
         if kept.get(pack_id) not in (None, held.get(pack_id)):
-            got_further = True
+            further.add(pack_id)
             teller.say(f"pack {pack_id}: lost, but it kept a checkpoint: no failed attempt")
             continue
         if report.out_of_memory and starved.goes_on(order, report.width):
-            got_further = True
+            further.add(pack_id)
             teller.say(f"pack {pack_id}: lost for lack of memory; it goes on narrower")
             continue
         # a node may lack memory for what others take: it is the trial's own fault only if it happens again
@@ -63,4 +63,4 @@ def commit_lost(
         state = State.OUT_OF_MEMORY if report.out_of_memory and spent else State.LOST
         commit_unrun(store, order.pack, reasons, state, order.attempts)
         teller.say(f"pack {pack_id}: {len(reasons)} of {len(ids)} trials {state.replace('_', ' ')}")
-    return got_further
+    return further

@@ -43,7 +43,7 @@ class RunOptions:
         flush_s: Seconds between live parts, > 0.
         time_limit_s: Seconds a pack may take, or None.
         checkpoint_s: Seconds between checkpoints of a pack, > 0, at ends of segments; infinite: none.
-        retry_failed: Whether trials that failed for good are tried again.
+        retry_failed: Whether trials that failed for good, or for lack of memory, are tried again.
         shard: The share of the plan to run; None: all of it.
         stop: By which the run can be told to end soon, packs with checkpoints.
         on_progress: Called at every launch and every report.

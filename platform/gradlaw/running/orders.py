@@ -12,7 +12,7 @@ from gradlaw.pack import Member, Pack
 from gradlaw.running.pending import Index, failed_attempts
 from gradlaw.running.starved import Starved
 from gradlaw.store.attempts import Sight
-from gradlaw.trial import State
+from gradlaw.trial import GIVEN_UP
 
 
 class Orders(Sequence[Order]):
@@ -56,6 +56,6 @@ class Orders(Sequence[Order]):
         )
 
     def _counted(self, pack: Pack) -> list[Member]:
-        """Members whose attempts count: what failed for good and is to run all the same begins anew."""
+        """Members whose attempts count: what was given up and is to run all the same begins anew."""
         statuses = [(member, self._index.get(member.trial.trial_id)) for member in pack.members]
-        return [member for member, status in statuses if status and status.state is not State.FAILED]
+        return [member for member, status in statuses if status and status.state not in GIVEN_UP]

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from gradlaw.fingerprint import digest
-from gradlaw.pack import Member, Pack, Training, probe_digests, program_source
+from gradlaw.pack import Member, Pack, Training, parted_source, probe_digests, program_source
 from gradlaw.planning.plan import Plan
 from gradlaw.store.plans import PlannedTrial
 from gradlaw.store.winners import TrialStatus
-from gradlaw.trial import FINAL, MAX_ATTEMPTS, State
+from gradlaw.trial import FINAL, GIVEN_UP, MAX_ATTEMPTS, State
 
 Index = Mapping[str, TrialStatus]
 """What the store knows of each trial, by id."""
@@ -51,10 +51,21 @@ def changed_source(plan: Plan, index: Index) -> int:
     """How many trials of the plan the store holds from other source than what would run them now."""
     num_changed = 0
     for pack in plan.packs:
-        source = program_source(pack.program)
-        entries = [index.get(member.trial.trial_id) for member in pack.members]
-        num_changed += sum(1 for entry in entries if entry and source and entry.source not in ("", source))
+        now = parted_source(program_source(pack.program), probe_digests(pack.program))
+        entries = (index.get(member.trial.trial_id) for member in pack.members)
+        held = Counter((entry.source, entry.probes) for entry in entries if entry)
+        num_changed += sum(number for then, number in held.items() if _differ(parted_source(*then), now))
     return num_changed
+
+
+_Sources = tuple[str, Mapping[str, str]]
+"""Digests of what trains, and of each probe by its own."""
+
+
+def _differ(then: _Sources, now: _Sources) -> bool:
+    """Whether sources differ in what is known of both; one need not have every probe of the other."""
+    pairs = [(then[0], now[0]), *((then[1].get(probe, ""), source) for probe, source in now[1].items())]
+    return any(one and other and one != other for one, other in pairs)
 
 
 def devices_held(plan: Plan, index: Index) -> Counter[str]:
@@ -91,9 +102,9 @@ def is_held(member: Member, index: Index, asked: set[str], *, retry_failed: bool
     entry = index.get(member.trial.trial_id)
     if entry is None or entry.state not in FINAL:
         return False
-    if entry.state is State.FAILED:
-        return not retry_failed
-    return asked <= entry.probes
+    if retry_failed and entry.state in GIVEN_UP:
+        return False
+    return entry.state is State.FAILED or asked <= entry.probes
 
 
 def _apart(pack: Pack, index: Index) -> Iterator[Pack]:

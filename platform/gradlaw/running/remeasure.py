@@ -19,7 +19,15 @@ from pathlib import Path
 from gradlaw.adaptive.growth import Growth
 from gradlaw.engine.rows import declared, metrics_table, with_trial
 from gradlaw.launch.committing import open_writer
-from gradlaw.pack import Pack, Training, probe_digests
+from gradlaw.pack import (
+    Pack,
+    Program,
+    Training,
+    joined_source,
+    parted_source,
+    probe_digests,
+    program_source,
+)
 from gradlaw.planning.plan import Plan
 from gradlaw.planning.planned import plan_study
 from gradlaw.probe import Snapshot
@@ -115,7 +123,7 @@ def measure(
     index = opened.index(needed)
     record_plan(opened, planned, index, needed)
     if changed := changed_source(plan, index):
-        say(f"warning: {changed} trials were run by other source of their task, rule or schedule")
+        say(f"warning: {changed} trials were run by other source of their task, rule, schedule or probes")
     measured, left = _Measuring(plan, opened, say).go()
     _name_left(left, say)
     return MeasureSummary(
@@ -201,8 +209,7 @@ def commit_measured(lacking: Lacking, store: Store) -> None:
             _copy(pack, jobs, store.files, writer)
             for job, snapshot in snapshots(pack, jobs, store.files):
                 _probe(job, snapshot, writer)
-        asked = tuple(sorted(probe_digests(pack.program)))
-        writer.commit([_trial_row(job, asked) for job in lacking.jobs])
+        writer.commit([_trial_row(job, pack.program) for job in lacking.jobs])
 
 
 def _copy(pack: Pack, jobs: Sequence[Job], files: Files, writer: PackWriter) -> None:
@@ -221,7 +228,7 @@ def _probe(job: Job, snapshot: Snapshot, writer: PackWriter) -> None:
             writer.append(table, with_trial(table, columns, job.member.trial.trial_id))
 
 
-def _trial_row(job: Job, probes: Sequence[str]) -> TrialRow:
+def _trial_row(job: Job, program: Program | None) -> TrialRow:
     """The row of the training, measured with other probes; its reason says so."""
     row = {item.name: job.row[item.name] for item in fields(TrialRow) if item.name in job.row}
     before = str(row["reason"]).partition(_NOTE)[0].removesuffix("; ")
@@ -232,6 +239,16 @@ def _trial_row(job: Job, probes: Sequence[str]) -> TrialRow:
         "reason": "; ".join(filter(None, (before, note))),
         "versions": json.loads(row["versions"]),
         "hyperparameters": job.member.hyperparameters,
-        "probes": probes,
+        "probes": sorted(probe_digests(program)),
+        "source_digest": _source(job, program),
     }
     return TrialRow(**{**row, **changed})
+
+
+def _source(job: Job, program: Program | None) -> str:
+    """The source that trained, and of each probe the one that measured what stands there now."""
+    trained, held = parted_source(job.row["source_digest"], json.loads(job.row["probes"]))
+    _, now = parted_source(program_source(program), probe_digests(program))
+    again = {probe.digest for due in job.due.values() for probe in due}
+    probes = {probe: source if probe in again else held.get(probe, source) for probe, source in now.items()}
+    return joined_source(trained, probes)

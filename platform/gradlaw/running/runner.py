@@ -42,7 +42,7 @@ from gradlaw.store.checkpoints import newest_checkpoints, sweep_checkpoints
 from gradlaw.store.leases import Leases, Tenant
 from gradlaw.store.store import Store
 from gradlaw.store.winners import TrialIndex
-from gradlaw.trial import MAX_ATTEMPTS, State
+from gradlaw.trial import GIVEN_UP, MAX_ATTEMPTS, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ class _Run:
         self._tally, self._teller, self._starved = Tally(0), Teller(options.say), Starved()
         self._busy = Busy()
         self._knows_device = False
-        self._again: set[str] = set()  # what failed for good and is to be tried once more
+        self._again: set[str] = set()  # what was given up and is to be tried once more
         plan = planned.plan
         self._tenant = Tenant(
             driver=uuid.uuid4().hex, study=plan.study, plan_id=plan.plan_id, device=options.device
@@ -172,7 +172,7 @@ class _Run:
         self._leases.sweep()
         if self._options.retry_failed:
             statuses = ((trial_id, index.get(trial_id)) for trial_id in self._own)
-            self._again = {item for item, status in statuses if status and status.state is State.FAILED}
+            self._again = {item for item, status in statuses if status and status.state in GIVEN_UP}
         return index
 
     def _missing(self, index: Index) -> tuple[Pack, ...]:
@@ -181,7 +181,7 @@ class _Run:
         return tuple(pack for pack in packs if self._is_due(pack, index)) if self._again else packs
 
     def _is_due(self, pack: Pack, index: Index) -> bool:
-        """Whether a pack holds more than trials that failed for good and were tried again."""
+        """Whether a pack holds more than trials that were given up and have been tried again."""
         asked = probe_digests(pack.program)
         return any(
             item.trial.trial_id in self._again or not is_held(item, index, asked, retry_failed=False)
@@ -283,7 +283,8 @@ class _Run:
             nonlocal num_run
             if report.finished and not report.held and not report.stopped:
                 num_run += 1
-                self._again.difference_update(ids.get(report.pack_id, ()))
+                if not report.lost:
+                    self._again.difference_update(ids.get(report.pack_id, ()))
             if report.held:
                 refused.append(report.pack_id)
             width = widths.pop(report.pack_id, 0)
@@ -298,8 +299,10 @@ class _Run:
             return _Launched(num_run, refused)
         of_lost = [order for order in orders if order.pack.pack_id in lost]
         seen = index, kept, self._index()
-        got_further = commit_lost(self._store, of_lost, lost, seen, self._starved, self._teller)
-        return _Launched(num_run, refused, got_further)
+        further = commit_lost(self._store, of_lost, lost, seen, self._starved, self._teller)
+        for pack_id in lost.keys() - further:
+            self._again.difference_update(ids.get(pack_id, ()))
+        return _Launched(num_run, refused, bool(further))
 
     def _follow(self, report: Report, index: Index) -> None:
         self._tally.add(report)

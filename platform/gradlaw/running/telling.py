@@ -12,7 +12,7 @@ from gradlaw.running.measurable import survey
 from gradlaw.running.pending import Index, changed_source, kind_of, planned_trials
 from gradlaw.store.leases import EXPIRE_S, Lease
 from gradlaw.store.store import Store
-from gradlaw.trial import FINAL, State
+from gradlaw.trial import SETTLED
 
 Say = Callable[[str], None]
 
@@ -62,7 +62,7 @@ class Teller:
             1
             for pack in packs
             for member in pack.members
-            if (entry := index.get(member.trial.trial_id)) and entry.state in FINAL - {State.FAILED}
+            if (entry := index.get(member.trial.trial_id)) and entry.state in SETTLED
         )
         if again:
             self.say(f"{again} of them run again: they were not measured with every probe asked for")
@@ -71,8 +71,8 @@ class Teller:
         changed = changed_source(plan, index)
         if changed:
             self.say(
-                f"warning: {changed} trials in the store were run by other source of their task, rule or "
-                "schedule, of the same versions; if it changed their numbers, raise the version"
+                f"warning: {changed} trials in the store were run by other source of their task, rule, "
+                "schedule or probes, of the same versions; if it changed their numbers, raise the version"
             )
         for item in store.resolve().set_aside:
             self.say(f"set aside: {item.path}: {item.reason}")

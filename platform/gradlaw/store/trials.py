@@ -38,7 +38,7 @@ TRIAL_COLUMNS = (
     Column(name="host", type="string"),
     Column(name="versions", type="string", doc="JSON: versions of the libraries by name"),
     Column(name="git_commit", type="string"),
-    Column(name="source_digest", type="string", doc="of task, rule and schedule"),
+    Column(name="source_digest", type="string", doc="of task, rule and schedule, then of each probe"),
     Column(name="probes", type="string", doc="JSON: digests of the probes it was measured with, sorted"),
     Column(name="num_probes", type="int32"),
     Column(name="started_at", type="timestamp", doc="UTC"),
