@@ -121,8 +121,7 @@ def _missing(files: Files) -> list[Path]:
 
 def _clear(files: Files, folder: str, made: list[Path]) -> None:
     try:
-        for key in files.scan(folder):
-            files.delete(key)
+        files.delete_each(files.scan(folder))
         files.tidy(folder)
         local = "://" not in files.path
         if local and (here := Path(files.path) / folder).is_dir():

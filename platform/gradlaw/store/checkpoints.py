@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from itertools import groupby
 from types import TracebackType
 from typing import Any, Self
 
@@ -102,7 +103,7 @@ class PackCheckpoints:
         Raises:
             CheckpointGoneError: Another driver deleted it half-way; abandon the attempt and begin another.
         """
-        for key in reversed(_documents(self._files, self._writer.pack.pack_id)):
+        for key in reversed(_documents(self._files.scan(paths.CHECKPOINTS), self._writer.pack.pack_id)):
             try:
                 held = _read(self._files, key)
                 reason = refusal(held["content"])
@@ -165,9 +166,8 @@ class PackCheckpoints:
         reach("checkpoint_before_manifest")
         self._create(DOCUMENT, json.dumps(document).encode())
         reach("checkpoint_after_manifest")
-        for key in self._last:
-            with suppress(StoreError):  # older ones do no harm, and go with the pack's others at its commit
-                self._files.delete(key)
+        with suppress(StoreError):  # older ones do no harm, and go with the pack's others at its commit
+            self._files.delete_each(self._last)
         self._last = self._key(DOCUMENT), self._key(TENSORS)
         self._number += 1
 
@@ -235,10 +235,7 @@ def newest_checkpoints(files: Files) -> dict[str, paths.CheckpointKey]:
 
 def clear_checkpoints(files: Files, pack_id: str) -> int:
     """Deletes all checkpoints of a pack, since it is committed; returns the number of files."""
-    keys = _of_pack(files, pack_id)
-    for key in keys:
-        files.delete(key)
-    return len(keys)
+    return _delete(files, _of_pack(files.scan(paths.CHECKPOINTS), pack_id))
 
 
 def sweep_checkpoints(files: Files, index: Mapping[str, TrialStatus], *, keep_s: float = KEEP_S) -> int:
@@ -259,17 +256,30 @@ def sweep_checkpoints(files: Files, index: Mapping[str, TrialStatus], *, keep_s:
         name = paths.parse_checkpoint(key)
         if name is not None:
             packs.setdefault(name.pack.pack_id, []).append(entry)
-    num_deleted, now = 0, files.now() if packs else 0.0
+    old: list[str] = []
+    now = files.now() if packs else 0.0
     for pack_id, entries in packs.items():
-        age_s = now - max(entry.modified_s for entry in entries)
-        if age_s >= keep_s and _ended(files, pack_id, index, age_s):
-            num_deleted += clear_checkpoints(files, pack_id)
-    return num_deleted
+        age_s, keys = now - max(entry.modified_s for entry in entries), [entry.key for entry in entries]
+        if age_s >= keep_s and _ended(files, _documents(keys, pack_id), index, age_s):
+            old += keys
+    return _delete(files, old)
 
 
-def _ended(files: Files, pack_id: str, index: Mapping[str, TrialStatus], age_s: float) -> bool:
-    """Whether all trials of a pack's checkpoint have ended, none as failed, with the probes asked for."""
-    for key in reversed(_documents(files, pack_id)):
+def _delete(files: Files, keys: Iterable[str]) -> int:
+    """Deletes files of checkpoints, documents first: none names what is gone. Returns their number."""
+    ordered = sorted(keys, key=_is_no_document)
+    for _, step in groupby(ordered, key=_is_no_document):
+        files.delete_each(step)
+    return len(ordered)
+
+
+def _is_no_document(key: str) -> bool:
+    return not key.endswith(DOCUMENT)
+
+
+def _ended(files: Files, documents: Sequence[str], index: Mapping[str, TrialStatus], age_s: float) -> bool:
+    """Whether all trials of a pack's checkpoints have ended, none as failed, with the probes asked for."""
+    for key in reversed(documents):
         try:
             data = files.read(key)
         except FileNotFoundError:
@@ -285,17 +295,17 @@ def _ended(files: Files, pack_id: str, index: Mapping[str, TrialStatus], age_s: 
     return age_s >= STALE_S  # files of a checkpoint that was never whole, or is damaged
 
 
-def _of_pack(files: Files, pack_id: str) -> list[str]:
-    """Keys of all files of a pack's checkpoints, documents first: none names what is gone."""
-    names = [(key, paths.parse_checkpoint(key)) for key in files.scan(paths.CHECKPOINTS)]
-    own = [(name.ending != DOCUMENT, key) for key, name in names if name and name.pack.pack_id == pack_id]
-    return [key for _, key in sorted(own)]
+def _of_pack(keys: Iterable[str], pack_id: str) -> list[str]:
+    """Those of these keys that are files of a pack's checkpoints, oldest first."""
+    names = [(paths.parse_checkpoint(key), key) for key in keys]
+    return [
+        key for _, key in sorted((name, key) for name, key in names if name and name.pack.pack_id == pack_id)
+    ]
 
 
-def _documents(files: Files, pack_id: str) -> list[str]:
-    """Keys of the documents of a pack's checkpoints, oldest first."""
-    names = [(paths.parse_checkpoint(key), key) for key in _of_pack(files, pack_id)]
-    return [key for name, key in sorted(names) if name and name.ending == DOCUMENT]
+def _documents(keys: Iterable[str], pack_id: str) -> list[str]:
+    """The documents among them."""
+    return [key for key in _of_pack(keys, pack_id) if key.endswith(DOCUMENT)]
 
 
 def _read(files: Files, key: str) -> Mapping[str, Any]:

@@ -145,9 +145,8 @@ def _publish(files: Files, generation: int, parts: list[Part]) -> bool:
 
 
 def _discard(files: Files, generation: int, parts: Iterable[Part]) -> None:
-    for file in _files_of(parts):
-        if file.startswith(f"{paths.GENERATIONS}/{generation}/"):
-            files.delete(file)
+    own = f"{paths.GENERATIONS}/{generation}/"
+    files.delete_each(file for file in _files_of(parts) if file.startswith(own))
 
 
 def _files_of(parts: Iterable[Part]) -> Iterator[str]:

@@ -15,7 +15,7 @@ import json
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -119,8 +119,7 @@ class Leases:
         if self._living(others):
             hold.release()
             return None
-        for entry in others:
-            self._files.delete(entry.key)
+        self._files.delete_each(entry.key for entry in others)
         return hold
 
     def live(self, among: Collection[str] | None = None) -> dict[str, Lease]:
@@ -145,9 +144,9 @@ class Leases:
         entries = [entry for numbers in self._entries(paths.LEASES).values() for entry in numbers.values()]
         holding = {lease.pack_id for lease in self._living(entries)}
         dead = [entry for entry in entries if _pack_of(entry.key) not in holding]
-        for entry in dead:
-            self._files.delete(entry.key)
-            self._files.tidy(_folder(_pack_of(entry.key)))
+        self._files.delete_each(entry.key for entry in dead)
+        for pack_id in {_pack_of(entry.key) for entry in dead}:
+            self._files.tidy(_folder(pack_id))
         return len(dead)
 
     def _entries(self, folder: str) -> dict[str, dict[int, Entry]]:
@@ -224,18 +223,19 @@ class Hold:
             self.is_lost = True
             return False
         self.number = number
-        for old in listed:
-            self._files.delete(paths.lease(self.pack_id, old))
-            self._left.discard(old)
+        self._delete(listed)
+        self._left -= listed
         return True
 
     def release(self) -> None:
         """Gives the lease up."""
         if not self.is_lost:
             with suppress(StoreError):  # it expires
-                for number in self._left:
-                    self._files.delete(paths.lease(self.pack_id, number))
+                self._delete(self._left)
                 self._files.tidy(_folder(self.pack_id))
+
+    def _delete(self, numbers: Iterable[int]) -> None:
+        self._files.delete_each(paths.lease(self.pack_id, number) for number in numbers)
 
     def _create(self, number: int, shares: Mapping[str, float | None]) -> bool:
         process = this_process()._asdict()

@@ -181,8 +181,7 @@ class PackWriter:
         except BaseException:
             # an interrupt may come when the commit is there already: then what it lists must stay
             if not (self._files.late or self._files.exists(paths.data(paths.TRIALS, self.study, self.pack))):
-                for file in listed:
-                    self._files.delete(file.key)
+                self._files.delete_each(file.key for file in listed)
             raise
         finally:
             self._clear()

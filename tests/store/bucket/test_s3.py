@@ -12,9 +12,11 @@ import pytest
 from bucket_server import ANY, SECRET, Fault, Proxy, direct
 
 from gradlaw.errors import StoreError, UsageError
-from gradlaw.store import s3
+from gradlaw.store import paths, s3
 from gradlaw.store.bucket import BucketFiles
-from gradlaw.store.files import UnreachableError, open_files
+from gradlaw.store.checkpoints import clear_checkpoints, sweep_checkpoints
+from gradlaw.store.files import STALE_S, UnreachableError, open_files
+from gradlaw.store.leases import Leases, Tenant
 from gradlaw.store.store import Store
 
 PART_BYTES = 5 << 20  # the least a server takes
@@ -162,6 +164,31 @@ def test_one_request_deletes_a_thousand(address: str, proxy: Proxy) -> None:
     steps: list[int] = []
     open_files(address).delete_each(map(str, range(2001)), before=lambda: steps.append(proxy.seen["POST"]))
     assert (steps, proxy.seen.total()) == ([0, 1, 2], 3)
+
+
+def test_old_checkpoints_and_dead_leases_go_many_at_once(
+    address: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many packs there are; and documents go before what they name, which need not follow at once."""
+    files, endings = open_files(address), (".json", ".safetensors", "-metrics.parquet")
+    for number in range(4):
+        for ending in endings:
+            assert files.create(paths.checkpoint(paths.PackKey(f"p{number}", 0), 0, ending), b"")
+        assert Leases(files).acquire(f"p{number}", Tenant(driver="gone"))
+    proxy.seen.clear()
+    assert Leases(files, driver="gone").sweep() == 4
+    assert clear_checkpoints(files, "p3") == 3
+    assert (proxy.seen["POST"], proxy.seen["DELETE"]) == (1 + 2, 0)
+    now = files.now()
+    monkeypatch.setattr(files, "now", lambda: now + 2 * STALE_S)
+    fates: list[Fault | None] = [None, "denied"]
+    proxy.plan = lambda method, path: fates.pop(0) if fates and method == "POST" else None
+    with pytest.raises(UnreachableError, match="and 5 more: AccessDenied"):
+        sweep_checkpoints(files, {})
+    assert len(files.scan()) == 6
+    assert not any(key.endswith(".json") for key in files.scan())
+    assert sweep_checkpoints(files, {}) == 6
+    assert (proxy.seen["POST"], proxy.seen["DELETE"]) == (3 + 2 + 1, 0)
 
 
 @pytest.mark.usefixtures("small_parts")
