@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from gradlaw.claim import Claim, Outcome
 from gradlaw_analysis.decide import ControlResult
+from gradlaw_analysis.json_values import plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ class Verdict:
             "files": {"count": len(self.files.keys), "digest": self.files.digest, "keys": self.files.keys},
         }
         numbers = {name: getattr(self, name) for name in _FIELDS}
-        return {name: _plain(value) for name, value in {**own, **numbers}.items()}
+        return {name: plain(value) for name, value in {**own, **numbers}.items()}
 
 
 _FIELDS = (
@@ -154,13 +154,3 @@ _FIELDS = (
     "num_planned", "num_trials", "num_seeds", "num_excluded", "seeds_needed", "declared_before_data",
     "git_commit", "sql",
 )  # fmt: skip
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from gradlaw.errors import UnknownNameError
 from gradlaw.text import redacted
+from gradlaw_analysis.json_values import plain
 from gradlaw_analysis.report.content import ReportContent
 from gradlaw_analysis.report.html import to_html
 from gradlaw_analysis.report.markdown import to_markdown
@@ -42,11 +42,7 @@ def to_json(report: ReportContent) -> str:
         ],
         "set_aside": [{"path": path, "reason": reason} for path, reason in report.set_aside],
     }  # fmt: skip
-    return json.dumps(redacted(document), indent=2, default=_text, allow_nan=False) + "\n"
-
-
-def _text(value: Any) -> str:
-    return str(value.isoformat() if hasattr(value, "isoformat") else value)
+    return json.dumps(redacted(plain(document)), indent=2, allow_nan=False) + "\n"
 
 
 FORMATS: dict[str, Callable[[ReportContent], str]] = {

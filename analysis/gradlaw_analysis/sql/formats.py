@@ -7,10 +7,8 @@ many there were.
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +18,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # pyarrow ships no types
 
 from gradlaw.errors import QueryError, UnknownNameError, UsageError
+from gradlaw_analysis.json_values import plain
 from gradlaw_analysis.whole_file import whole_file
 
 Batches = Iterable[pa.RecordBatch]
@@ -86,31 +85,6 @@ def _write_parquet(schema: pa.Schema, batches: Batches, sink: IO[bytes]) -> int:
         msg = f"parquet cannot hold a column of the result: {error}; CAST it, say to VARCHAR"
         raise QueryError(msg) from error
     return rows
-
-
-def plain(value: object) -> Any:
-    """Returns ``value`` in JSON's own types.
-
-    NaN and infinities become None; exact numbers without a fraction int, others float; times ISO 8601;
-    durations and whatever else text; bytes hexadecimal.
-
-    >>> plain({"a": float("nan"), "b": [Decimal("3"), b"ab"]})
-    {'a': None, 'b': [3, '6162']}
-    """
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    isoformat = getattr(value, "isoformat", None)
-    return isoformat() if isoformat else str(value)
 
 
 def _text(value: object) -> str | None:
