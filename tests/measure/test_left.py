@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from held import STUDIES, bytes_of, committed
 
 import gradlaw
+from gradlaw import pack
+from gradlaw.fingerprint import source_digest
 from gradlaw.hyperparameter import Scalar
-from gradlaw.pack import Training
+from gradlaw.pack import Training, parted_source
 from gradlaw.running import measurable, remeasure
 from gradlaw.running.runner import RunSummary
 from gradlaw_analysis.catalog import Catalog
@@ -102,3 +105,26 @@ def test_weights_of_another_task_are_not_read(
     (reason,) = set(summary.left.values())
     assert "what is kept at step 6 is not what its task has now: got buffer count []" in reason
     assert "allowed buffer count [1]" in reason
+
+
+def test_every_probe_keeps_the_source_that_measured_what_stands_there(
+    stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, lines = stored("demo", tmp_path / "store"), list[str]()
+    [(probes, source)] = {(row["probes"], row["source_digest"]) for row in committed(store)}
+    trained, before = parted_source(source, json.loads(probes))
+    assert len(before) == 4
+    assert all(before.values())
+
+    monkeypatch.setattr(pack, "source_digest", lambda *kinds: source_digest(*kinds)[::-1])
+    gradlaw.measure(KEPT, store=store, set=OTHER, say=lines.append)
+    assert "warning: 6 trials were run by other source of their task, rule, schedule or probes" in lines
+    again = {(row["probes"], row["source_digest"]) for row in committed(store) if row["reason"]}
+    [(probes, source)] = again
+    now_trained, after = parted_source(source, json.loads(probes))
+    assert now_trained == trained, "nothing was trained"
+    [measured] = after.keys() - before.keys()
+    [replaced] = before.keys() - after.keys()
+    assert measured.startswith("large@")
+    assert after.pop(measured) == before.pop(replaced)[::-1]
+    assert after == before, "what was copied was measured by what measured it then"
