@@ -1,4 +1,4 @@
-"""What every study that ships keeps: one suite over all of them. A study's own tests say what it alone does."""
+"""What every study that ships keeps: one suite over all of them."""
 
 from __future__ import annotations
 

@@ -11,8 +11,7 @@ from scipy.optimize import least_squares, nnls
 
 import gradlaw_studies.critical_batch
 from gradlaw_analysis.sample_sql import bind
-from gradlaw_studies.critical_batch.claims import BUDGET, CLAIMS, RESIDUAL, SCALE
-from gradlaw_studies.critical_batch.figures import FIGURES
+from gradlaw_studies.critical_batch.claims import BUDGET, RESIDUAL, SCALE
 
 FOLDER = Path(gradlaw_studies.critical_batch.__file__).parent
 SIZES = (2, 8, 32, 128, 512)
@@ -358,12 +357,3 @@ def test_figure_of_the_time_takes_ratios_about_a_power(tables):
     rows = ask(tables, "figure_time.sql", {}).set_index("batch_size")
     assert rows.loc[16, "microseconds"] == pytest.approx(1.0)
     assert rows.loc[17, "ratio"] == pytest.approx(0.25 / (1 * 1 * 0.25) ** (1 / 3))
-
-
-def test_every_query_is_used_and_says_what_a_row_is():
-    used = {figure.sql for figure in FIGURES} | {claim.sql for claim in CLAIMS}
-    used |= {claim.gate.sql for claim in CLAIMS if claim.gate}
-    used |= {control.sql for claim in CLAIMS for control in claim.controls}
-    assert used == {path.name for path in FOLDER.glob("*.sql")}
-    for name in used:
-        assert (FOLDER / name).read_text().startswith("-- One row: ")

@@ -16,7 +16,6 @@ from gradlaw.random import streams_of
 from gradlaw.tasks.digits import DigitsMLP
 from gradlaw.trial import State
 from gradlaw_analysis.figures.render import draw
-from gradlaw_analysis.stats.power import check_decidable
 from gradlaw_studies.critical_batch.claims import BUDGET, CLAIMS, LARGE, SMALL
 from gradlaw_studies.critical_batch.figures import FIGURES
 from gradlaw_studies.critical_batch.study import NUM_TRAIN, STUDY, TARGET, TUNINGS
@@ -53,11 +52,6 @@ def test_the_smoke_preset_runs():
     rows = recorder.rows("step_time")
     assert list(rows["batch_size"]) == [16, 15, 17, 32, 31, 33, 24, 40]
     assert all(value > 0 for value in rows["seconds_a_sample"])
-
-
-@pytest.mark.parametrize("preset", DECIDING)
-def test_presets_that_decide_can_decide(preset):
-    check_decidable(CLAIMS, STUDY.presets[preset].seeds)
 
 
 @pytest.mark.parametrize("preset", DECIDING)
@@ -141,11 +135,8 @@ def test_a_round_times_every_size_once_a_sample():
     assert np.median(readings[:, 0]) > 5 * np.median(readings[:, 1])  # a step costs more than eight samples
 
 
-def test_claims_are_named_once_and_figures_show_known_ones():
-    names = [claim.name for claim in CLAIMS]
-    assert len(set(names)) == len(names)
-    assert {name for figure in FIGURES for name in figure.claims} == set(names)
-    assert len({figure.name for figure in FIGURES}) == len(FIGURES)
+def test_figures_show_every_claim():
+    assert {name for figure in FIGURES for name in figure.claims} == {claim.name for claim in CLAIMS}
 
 
 def crossed(**levels):

@@ -242,12 +242,3 @@ def test_every_declared_query_runs_with_its_parameters(tables):
         assert not ask(tables, item.sql, **item.parameters).empty
     for figure in CONTEST_FIGURES:
         assert not ask(tables, figure.sql, **figure.parameters).empty
-
-
-def test_every_query_of_the_contest_is_used_and_begins_with_its_grain():
-    used = {claim.sql for claim in CONTEST_CLAIMS} | {figure.sql for figure in CONTEST_FIGURES}
-    used |= {control.sql for claim in CONTEST_CLAIMS for control in claim.controls}
-    used |= {claim.gate.sql for claim in CONTEST_CLAIMS if claim.gate}
-    files = {path.name: path.read_text() for path in FOLDER.glob("*contest*.sql")}
-    assert used == set(files)
-    assert all(text.startswith("-- One row:") for text in files.values())

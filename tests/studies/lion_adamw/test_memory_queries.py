@@ -321,13 +321,3 @@ def test_every_declared_query_runs_with_its_parameters(tables):
     for claim in MEMORY_CLAIMS:
         for item in (claim, *claim.controls, *([claim.gate] if claim.gate else [])):
             ask(tables, item.sql, **item.parameters)
-
-
-def test_every_query_is_used_and_begins_with_its_grain():
-    used = {claim.sql for claim in MEMORY_CLAIMS} | {figure.sql for figure in MEMORY_FIGURES}
-    used |= {control.sql for claim in MEMORY_CLAIMS for control in claim.controls}
-    used |= {claim.gate.sql for claim in MEMORY_CLAIMS if claim.gate}
-    files = {path.name: path.read_text() for path in FOLDER.path.glob("*memory*.sql")}
-    used |= {name for name in files if any(f"-- include: {name}\n" in text for text in files.values())}
-    assert used == set(files)
-    assert all(text.startswith("-- One row:") for text in files.values())

@@ -258,11 +258,6 @@ def test_the_constant_of_the_root_law_is_where_the_norm_is_least():
     assert cheapest_split(2 * n + 1) == pytest.approx(114.8, abs=1)
 
 
-@pytest.mark.parametrize("num_seeds", [5, 8])
-def test_the_seeds_of_the_presets_can_decide(num_seeds):
-    check_decidable(CLAIMS, num_seeds)
-
-
 def test_a_claim_that_no_seeds_could_decide_would_be_refused():
     from gradlaw.errors import UndecidableError
 
@@ -285,8 +280,3 @@ def test_paths_that_are_measured_bear_out_their_claims_and_controls():
                 sql = bind((FOLDER / part.sql).read_text(), part.parameters, part.sql)
                 sample = connection.execute(sql).df()
                 assert evaluate(part.test, sample, rng=claim_rng(claim)).p_claim == holds
-
-
-def test_claims_are_named_once():
-    names = [claim.name for claim in CLAIMS]
-    assert len(set(names)) == len(names)

@@ -10,7 +10,6 @@ import pytest
 from matplotlib.figure import Figure as Canvas
 
 from gradlaw_analysis.figures.render import draw
-from gradlaw_studies.modular_addition.claims import CLAIMS
 from gradlaw_studies.modular_addition.draw_landscape import draw_paths, draw_starts
 from gradlaw_studies.modular_addition.draw_networks import draw_accuracy, draw_converged, draw_spectra
 from gradlaw_studies.modular_addition.draw_solutions import (
@@ -89,11 +88,6 @@ ROWS = {
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
 def test_figures_draw_their_rows(figure):
     assert len(draw(figure.draw, ROWS[figure.sql]).uri) > 1000
-
-
-def test_figures_are_named_once_and_show_known_claims():
-    assert len({figure.name for figure in FIGURES}) == len(FIGURES)
-    assert {name for figure in FIGURES for name in figure.claims} <= {claim.name for claim in CLAIMS}
 
 
 def heights(ax):

@@ -11,8 +11,6 @@ import pytest
 import gradlaw_studies.modular_addition
 from gradlaw_analysis.sample_sql import bind
 from gradlaw_studies.modular_addition.algebra.norms import norm2_formula
-from gradlaw_studies.modular_addition.claims import CLAIMS
-from gradlaw_studies.modular_addition.figures import FIGURES
 
 FOLDER = Path(gradlaw_studies.modular_addition.__file__).parent
 ADDITION, CONSTRUCTED = "modular_addition@2", "modular_addition_constructed@1"
@@ -359,10 +357,3 @@ def test_a_descent_is_read_from_the_start_to_the_end(tables):
     assert rows(tables, "dissolved.sql", **start, moment="start") == [(1, 2, 2)]
     assert rows(tables, "dissolved.sql", **start, moment="end") == [(1, 1, 1)]
     assert rows(tables, "dissolved.sql", construction="random", weight_decay=5e-5, moment="end") == []
-
-
-def test_every_query_states_its_grain_and_is_used():
-    used = {item.sql for claim in CLAIMS for item in (claim, *claim.controls)}
-    used |= {claim.gate.sql for claim in CLAIMS if claim.gate} | {figure.sql for figure in FIGURES}
-    assert {path.name for path in FOLDER.glob("*.sql")} == used
-    assert all(path.read_text().startswith("-- One row: ") for path in FOLDER.glob("*.sql"))

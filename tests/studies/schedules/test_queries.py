@@ -341,13 +341,3 @@ def test_the_figure_of_scaling_names_every_arm(tables):
 def test_every_declared_query_runs_with_its_parameters(tables):
     for item in [*CLAIMS, *(control for claim in CLAIMS for control in claim.controls), *FIGURES]:
         ask(tables, item.sql, **item.parameters)
-
-
-def test_every_query_is_used_and_begins_with_its_grain():
-    used = {claim.sql for claim in CLAIMS} | {figure.sql for figure in FIGURES}
-    used |= {control.sql for claim in CLAIMS for control in claim.controls}
-    used |= {claim.gate.sql for claim in CLAIMS if claim.gate}
-    files = {path.name: path.read_text() for path in FOLDER.path.glob("*.sql")}
-    used |= {name for name in files if any(f"-- include: {name}\n" in text for text in files.values())}
-    assert used == set(files)
-    assert all(text.startswith("-- One row:") for text in files.values())

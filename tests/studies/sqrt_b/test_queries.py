@@ -10,8 +10,6 @@ import pytest
 
 import gradlaw_studies.sqrt_b
 from gradlaw_analysis.sample_sql import bind
-from gradlaw_studies.sqrt_b.claims import CLAIMS
-from gradlaw_studies.sqrt_b.figures import FIGURES
 
 FOLDER = Path(gradlaw_studies.sqrt_b.__file__).parent
 STEP = {"step": 4, "phase": "end"}
@@ -195,10 +193,3 @@ def test_the_other_figures_rows(tables):
     assert (scale["task"], scale["b_simple"], scale["b_simple_two_batch"]) == ("digits_mlp", 20.0, 20.0)
     floor = ask(tables, "figure_floor.sql").set_index("sampling")["floor"]
     assert floor.to_dict() == pytest.approx({"epoch": 0.2, "iid": 0.3}, rel=1e-6)
-
-
-def test_every_query_states_its_grain_and_is_used():
-    used = {item.sql for claim in CLAIMS for item in (claim, *claim.controls)}
-    used |= {claim.gate.sql for claim in CLAIMS if claim.gate} | {figure.sql for figure in FIGURES}
-    assert {path.name for path in FOLDER.glob("*.sql")} == used
-    assert all(path.read_text().startswith("-- One row: ") for path in FOLDER.glob("*.sql"))
