@@ -242,6 +242,10 @@ def test_a_measurement_beside_the_file_is_swept_and_not_trained(sweep_file: Writ
         "4: steps: square is a measurement, which trains nothing; leave it out",
         "5: rule: square is a measurement, which trains nothing; leave it out",
     ]
+    edge = "task: squares_of_a_sweep:Square\nedge: {side: {from: 1, to: 2, halvings: 1}}\n"
+    assert faults(sweep_file(edge)) == [
+        "2: edge: square is a measurement, which trains nothing; leave it out"
+    ]
 
 
 def test_bytes_that_are_no_text_and_files_too_long_are_refused(tmp_path: Path) -> None:

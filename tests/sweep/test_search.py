@@ -166,7 +166,8 @@ def test_a_search_that_is_none_is_refused(sweep_file: Write) -> None:
 
 
 def test_the_search_of_the_docs_is_one(sweep_file: Write) -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), flags=re.DOTALL)
+    blocks = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (block,) = [block for block in blocks if "search:" in block]
     plan, _ = plan_sweep(sweep_file(block))
     assert plan.adaptive is not None
     assert [arm.name for arm in plan.adaptive.searches[0].arms] == ["lion", "adamw"]

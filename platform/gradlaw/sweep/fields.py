@@ -42,6 +42,11 @@ SEARCH = (
     Hyperparameter(name="per_round", default=8, low=1),
     Hyperparameter(name="tuning_seeds", default=1, low=1),
 )
+EDGE = (
+    Hyperparameter(name="from", default=0.0, low=0.0, low_open=True),
+    Hyperparameter(name="to", default=0.0, low=0.0, low_open=True),
+    Hyperparameter(name="halvings", default=1, low=1, high=60),
+)
 SAMPLE = (
     Hyperparameter(name="method", default="sobol", choices=("sobol", "random")),
     Hyperparameter(name="num", default=1, low=1, high=1e6),
@@ -56,7 +61,10 @@ RANGE = (
     Hyperparameter(name="scale", default="linear", choices=("linear", "log")),
 )
 
-SECTIONS = ("name", "task", "rule", "schedule", "values", "grid", "zip", "sample", "where", "steps", "probes")
+SECTIONS = (
+    *("name", "task", "rule", "schedule", "values", "grid", "zip", "sample", "edge", "where", "steps"),
+    "probes",
+)
 """Keys of a sweep that hold more than a single value."""
 
 KEYS = (*SECTIONS, *(item.name for item in SETTINGS), "target", "halving", "search")

@@ -12,8 +12,8 @@ from gradlaw.sweep.fields import KEYS
 def overridden(found: Mapping[str, Item], given: Mapping[str, object]) -> dict[str, Item]:
     """The entries of a file with new values: single ones under ``values``, lists under ``grid``.
 
-    A hyperparameter that varied in a grid, a zip, a sample or an arm varies there no more; the keys of a
-    sweep itself, such as ``steps``, are replaced.
+    A hyperparameter that varied in a grid, a zip, a sample or an arm, or whose edge was to be found, does so
+    no more; the keys of a sweep itself, such as ``steps``, are replaced.
     """
     found = dict(found)
     for name, value in given.items():
@@ -52,7 +52,7 @@ def _without(key: str, part: Item, name: str) -> Item | None:
     if key == "search" and part.entries and (arms := part.entries.get("arms")) and arms.entries:
         fixed = {arm: _arm_without(item, name) for arm, item in arms.entries.items()}
         return Item({**part.entries, "arms": Item(fixed, arms.line)}, part.line)
-    if key in ("values", "grid", "zip") and part.entries and name in part.entries:
+    if key in ("values", "grid", "zip", "edge") and part.entries and name in part.entries:
         rest = {other: item for other, item in part.entries.items() if other != name}
         return Item(rest, part.line) if rest else None
     return part

@@ -30,11 +30,11 @@ from gradlaw.tasks import TASKS
 
 MOST_TRIALS = 10_000_000
 _TRAINING = (
-    *("rule", "schedule", "steps", "log_every", "accumulate"),
+    *("rule", "schedule", "steps", "log_every", "accumulate", "edge"),
     *("probes", "dtype", "loss_bound", "target", "halving"),
 )
 """Keys that a measurement has no use for: it trains nothing."""
-_PREFIX = re.compile(r"^grid \d+ \([^)]*\): ")
+_PREFIX = re.compile(r"^(?:grid|edge) \d+ \([^)]*\): ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +90,9 @@ def read_sweep(path: Path, overrides: Mapping[str, object] | None = None) -> Swe
     varied = Variation(found, _declared(grid, found, faults), faults, whole=whole)
     seeds, question = settings.pop("seeds", 1), settings.pop("question", "")
     combinations = varied.combinations
-    if len(combinations) * seeds > MOST_TRIALS:
-        faults.add(1, f"got {len(combinations) * seeds:,} trials, allowed {MOST_TRIALS:,}")
+    most = len(combinations) * seeds * max((2 + edge.halvings for edge in varied.edge.values()), default=1)
+    if most > MOST_TRIALS:
+        faults.add(1, f"got {most:,} trials, allowed {MOST_TRIALS:,}")
     parts = [] if faults else combinations.parts(faults)
     if faults or grid is None:
         raise faults.error()
@@ -100,7 +101,7 @@ def read_sweep(path: Path, overrides: Mapping[str, object] | None = None) -> Swe
     grids = [
         replace(
             grid,
-            values={**varied.values, **part.axes},
+            values={**varied.values, **varied.edge, **part.axes},
             points=part.points,
             steps=part.steps if len(part.steps) > 1 else part.steps[0],
             **settings,

@@ -33,7 +33,7 @@ CLASSES: Mapping[str, tuple[Mapping[str, type], type]] = {
     "schedule": (SCHEDULES, Schedule),
 }
 """Keys that an arm may say in place of the file."""
-_ELSEWHERE = ("grid", "zip", "sample", "where", "halving")
+_ELSEWHERE = ("grid", "zip", "sample", "edge", "where", "halving")
 """Keys with which a search has nothing to do: in an arm nothing varies but its space."""
 
 

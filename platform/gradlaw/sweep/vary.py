@@ -7,17 +7,18 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from gradlaw import space
+from gradlaw.ending import Target
 from gradlaw.errors import UnknownNameError, UsageError
 from gradlaw.hyperparameter import Hyperparameter, Scalar
-from gradlaw.space import Dimension
+from gradlaw.space import Dimension, Edge
 from gradlaw.sweep.axes import Range, axis, choices
 from gradlaw.sweep.combine import Combinations, Point
 from gradlaw.sweep.condition import Condition
 from gradlaw.sweep.document import Faults, Item
-from gradlaw.sweep.fields import SAMPLE, STEPS, entries, known, scalar, scalars
+from gradlaw.sweep.fields import EDGE, SAMPLE, STEPS, TARGET, entries, known, scalar, scalars, section
 from gradlaw.sweep.sampling import sample_points
 
-SECTIONS = ("values", "space", "grid", "zip", "sample", "where", "steps")
+SECTIONS = ("values", "space", "grid", "zip", "sample", "edge", "where", "steps")
 """The keys that are read here."""
 
 
@@ -36,7 +37,8 @@ class Variation:
         combinations: All that it varies.
         notes: What a sample drew twice, in lines worth reading.
         space: What an arm of a search searches.
-        lines: Where each hyperparameter stands, by name.
+        edge: The axis whose value is to be found, by name; at most one.
+        lines: Where each hyperparameter, and each part of an edge, stands, by name.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Variation:
         read = {name: found[name] for name in SECTIONS if name in found}
         self.values = self._values(read["values"]) if "values" in read else {}
         self.space = self._space(read["space"]) if "space" in read else {}
+        self.edge = self._edge(read["edge"]) if "edge" in read else {}
         self.combinations = Combinations(
             axes=self._axes(read["grid"], "grid") if "grid" in read else {},
             groups=[
@@ -111,6 +114,34 @@ class Variation:
             elif drawn:
                 found[name] = space.Choices(values=tuple(drawn))
         return found
+
+    def _edge(self, item: Item) -> dict[str, Edge]:
+        found = self._own(item, "edge")
+        if len(found) > 1:
+            fault = f"edge: got {', '.join(found)}, allowed one in a file; write one file for each"
+            self._faults.add(item.line, fault)
+        read = {name: self._read_edge(name, part) for name, part in found.items()}
+        return {name: edge for name, edge in read.items() if edge is not None}
+
+    def _read_edge(self, name: str, item: Item) -> Edge | None:
+        where, names = f"edge.{name}", [part.name for part in EDGE]
+        held = entries(item, where, self._faults)
+        given = known(held, [*names, "fails"], f"key of {where}", self._faults)
+        self.lines |= {f"{name}.{key}": part.line for key, part in given.items()}
+        numbers = scalars(given, EDGE, f"{where}.", self._faults)
+        for missing in [key for key in names if held and key not in held]:
+            self._faults.add(item.line, f"{where}.{missing}: missing")
+        fails = None
+        if "fails" in given:
+            told = section(given["fails"], f"{where}.fails", TARGET, ("metric", "value"), self._faults)
+            self.lines |= {f"{name}.fails.{part.name}": given["fails"].line for part in TARGET}
+            fails = Target(**told) if told else None
+        if len(numbers) < len(EDGE):
+            return None
+        low, high, halvings = numbers.values()
+        if not low < high:
+            self._faults.add(item.line, f"{where}: got from {low:g} to {high:g}, allowed from < to")
+        return Edge(low=low, high=high, halvings=halvings, fails=fails)
 
     def _axes(self, item: Item, where: str, *, repeats: bool = False) -> dict[str, tuple[Scalar, ...]]:
         return {
@@ -185,5 +216,8 @@ class Variation:
             names = {*self._declared, STEPS.name}
             for name in sorted(condition.names - names):
                 self._unknown(name, names, part.line, "where: ")
+            for name in sorted(condition.names & self.edge.keys()):
+                fault = f"where: got a condition on {name}, whose edge is to be found; allowed on the rest"
+                self._faults.add(part.line, fault)
             found.append((part.line, condition))
         return found
