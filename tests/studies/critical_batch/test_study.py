@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from study_parts import crossed, results_of
 
 from gradlaw.engine.recorder import MemoryRecorder
-from gradlaw.engine.run import run_pack
 from gradlaw.planning.plan import PlanKind, make_plan
 from gradlaw.random import streams_of
 from gradlaw.tasks.digits import DigitsMLP
@@ -33,20 +33,11 @@ def trained(preset, sampling):
     return [(item.hyperparameters, item.trial) for item in trials]
 
 
-def finish(pack, recorder):
-    running = run_pack(pack, recorder)
-    while True:
-        try:
-            next(running)
-        except StopIteration as stop:
-            return stop.value
-
-
 def test_the_smoke_preset_runs():
     plan = make_plan(STUDY, "smoke", seeds=1)
     assert plan.kind == PlanKind.SMOKE
     recorder = MemoryRecorder()
-    states = [result.state for pack in plan.packs for result in finish(pack, recorder)]
+    states = [result.state for pack in plan.packs for result in results_of(pack, recorder)]
     assert set(states) == {State.DONE}
     assert {"train_loss", "noise_trace", "noise_grad_squared"} <= set(recorder.rows("metrics"))
     rows = recorder.rows("step_time")
@@ -137,10 +128,6 @@ def test_a_round_times_every_size_once_a_sample():
 
 def test_figures_show_every_claim():
     assert {name for figure in FIGURES for name in figure.claims} == {claim.name for claim in CLAIMS}
-
-
-def crossed(**levels):
-    return pd.MultiIndex.from_product(levels.values(), names=levels.keys()).to_frame(index=False)
 
 
 RULES = ["sgd@1", "adam@1"]

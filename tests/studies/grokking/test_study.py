@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure as Canvas
+from study_parts import crossed, results_of
 
 from gradlaw.claim import Survival, Trend
 from gradlaw.engine.recorder import MemoryRecorder
-from gradlaw.engine.run import run_pack
 from gradlaw.planning.plan import make_plan
 from gradlaw.study import Preset
 from gradlaw.trial import State
@@ -30,19 +30,10 @@ def trained(preset, seeds=1):
     return [{"steps": member.trial.steps, **member.hyperparameters} for member in members]
 
 
-def finish(pack, recorder):
-    steps = run_pack(pack, recorder)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
-
-
 def test_the_smoke_preset_runs_and_logs_both_accuracies():
     plan = make_plan(STUDY, "smoke", seeds=1)
     recorder = MemoryRecorder()
-    states = [result.state for pack in plan.packs for result in finish(pack, recorder)]
+    states = [result.state for pack in plan.packs for result in results_of(pack, recorder)]
     assert len(states) == len(list(plan.members))
     assert set(states) <= {State.DONE, State.REACHED_TARGET}
     rows = recorder.rows("metrics")
@@ -56,7 +47,7 @@ def test_a_small_network_adds_unseen_pairs_with_weight_decay_and_not_without():
     plan = make_plan(replace(STUDY, presets={"demo": preset}), explore=True)
     (pack,) = plan.packs
     recorder = MemoryRecorder()
-    ended = {result.trial_id: result for result in finish(pack, recorder)}
+    ended = {result.trial_id: result for result in results_of(pack, recorder)}
     for member in pack.members:
         result, rows = ended[member.trial.trial_id], recorder.rows("metrics", member.trial.trial_id)
         assert rows["train_accuracy"][2] >= 0.99  # by step 50
@@ -108,10 +99,6 @@ def test_the_critical_share_is_that_of_the_public_code():
 
 def test_a_ladder_has_equal_steps_in_logarithms():
     assert np.diff(np.log(ladder(2.25, 1.09, 6))) == pytest.approx(np.log(1.09))
-
-
-def crossed(**levels):
-    return pd.MultiIndex.from_product(levels.values(), names=levels.keys()).to_frame(index=False)
 
 
 ROWS = {

@@ -1,11 +1,10 @@
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.figure import Figure as Canvas
+from study_parts import crossed, results_of
 
 from gradlaw.engine.recorder import MemoryRecorder
-from gradlaw.engine.run import run_pack
 from gradlaw.planning.plan import make_plan
 from gradlaw.rules.memoryless import FORMS
 from gradlaw.trial import State
@@ -22,13 +21,7 @@ def test_the_smoke_preset_runs_and_fills_every_table():
     plan = make_plan(STUDY, "smoke", seeds=1)
     recorder, states = MemoryRecorder(), []
     for pack in plan.packs:
-        steps = run_pack(pack, recorder, compile="never")
-        while True:
-            try:
-                next(steps)
-            except StopIteration as stop:
-                states += [result.state for result in stop.value]
-                break
+        states += [result.state for result in results_of(pack, recorder, compile="never")]
     assert states == [State.DONE] * len(list(plan.members))
     for table in STUDY.tables():
         assert len(next(iter(recorder.rows(table.name).values()))) > 0
@@ -43,10 +36,6 @@ def test_every_optimizer_is_tried_on_both_tasks_over_five_octaves(preset):
     assert set(lrs) == {(task, optimizer) for task in TASKS for optimizer in FORMS}
     assert len(lrs) == FIRST.num_parts == SECOND.num_parts
     assert all(np.log2(max(found) / min(found)) >= 5 for found in lrs.values())
-
-
-def crossed(**levels):
-    return pd.MultiIndex.from_product(levels.values(), names=levels.keys()).to_frame(index=False)
 
 
 TWINS = {"task": ["digits_mlp@1", "modular_addition@1"], "lr": [0.01, 0.02, 0.04], "corrected": [False, True]}

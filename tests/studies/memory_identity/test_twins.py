@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from study_parts import results_of
 from torch.func import grad, vjp
 
 from gradlaw.engine.recorder import MemoryRecorder
-from gradlaw.engine.run import run_pack
 from gradlaw.errors import UsageError
 from gradlaw.planning.plan import make_plan
 from gradlaw.probe import Snapshot
@@ -100,14 +100,8 @@ def gaps(points, optimizer="heavy_ball", **settings):
     study = Study(name="t", question="?", source="", presets={"demo": Preset(doc="", grids=(grid,), seeds=1)})
     (pack,) = make_plan(study, "demo", explore=True).packs
     recorder = MemoryRecorder()
-    steps = run_pack(pack, recorder, compile="never", **settings)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            states = {result.state for result in stop.value}
-            break
-    assert states == {State.DONE}
+    results = results_of(pack, recorder, compile="never", **settings)
+    assert {result.state for result in results} == {State.DONE}
     found = {}
     for member in pack.members:
         rows = recorder.rows("trajectory_gap", member.trial.trial_id)

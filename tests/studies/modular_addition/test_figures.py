@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure as Canvas
+from study_parts import crossed
 
 from gradlaw_analysis.figures.render import draw
 from gradlaw_studies.modular_addition.draw_landscape import draw_paths, draw_starts
@@ -22,10 +23,6 @@ from gradlaw_studies.modular_addition.figures import FIGURES
 from gradlaw_studies.modular_addition.published import KINDS, NOT_FACTORABLE, published_shares
 
 mpl.use("agg")
-
-
-def crossed(**levels):
-    return pd.MultiIndex.from_product(levels.values(), names=levels.keys()).to_frame(index=False)
 
 
 def waves(modulus, width, *, noise):

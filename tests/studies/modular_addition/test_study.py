@@ -8,9 +8,9 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from study_parts import results_of
 
 from gradlaw.engine.recorder import MemoryRecorder
-from gradlaw.engine.run import run_pack
 from gradlaw.errors import ConfigurationError
 from gradlaw.planning.plan import PlanKind, make_plan
 from gradlaw.probe import TableProbe
@@ -32,13 +32,7 @@ def trained_on_sums(preset, **settings):
 def finished(plan):
     recorder, results = MemoryRecorder(), []
     for pack in plan.packs:
-        running = run_pack(pack, recorder)
-        while True:
-            try:
-                next(running)
-            except StopIteration as stop:
-                results += stop.value
-                break
+        results += results_of(pack, recorder)
     return recorder, results
 
 

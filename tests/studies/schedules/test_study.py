@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from study_parts import crossed
 
 import gradlaw
 import gradlaw_studies.schedules
@@ -151,10 +152,6 @@ def test_a_claim_of_parts_names_as_many_others() -> None:
             if "others" in item.parameters:
                 assert isinstance(item.test, PairedDifference)
                 assert len(str(item.parameters["others"]).split(",")) == item.test.num_parts
-
-
-def crossed(**levels: Sequence[Any]) -> pd.DataFrame:
-    return pd.MultiIndex.from_product(list(levels.values()), names=list(levels)).to_frame(index=False)
 
 
 ROWS = {

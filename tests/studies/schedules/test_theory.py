@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
 
 import numpy as np
 import pytest
 import torch
 from scipy import integrate
+from study_parts import results_of
 
 from gradlaw.engine.recorder import MemoryRecorder
-from gradlaw.engine.results import TrialResult
-from gradlaw.engine.run import run_pack
 from gradlaw.planning.plan import make_plan
 from gradlaw.random import streams_of
 from gradlaw.schedules import LinearWarmup
@@ -23,7 +21,6 @@ from gradlaw.trial import State
 from gradlaw_studies.schedules.law import CHANCE, Adam, matching_warmup, scaled, stable_sharpness
 from gradlaw_studies.schedules.tasks import DigitsSquares
 
-Results = Sequence[TrialResult]
 BASE = Adam(lr=0.003, beta1=0.9, beta2=0.99, eps=1e-8)
 
 
@@ -98,15 +95,6 @@ def test_the_quadratic_is_least_squares() -> None:
     assert top > float(torch.linalg.eigvalsh(expected).max())
 
 
-def finish(steps: Generator[object, None, Results]) -> Results:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            results: Results = stop.value
-            return results
-
-
 def test_training_holds_below_two_over_the_curvature_and_not_above() -> None:
     _, _, top = quadratic_parts()
     grid = Grid(
@@ -120,7 +108,7 @@ def test_training_holds_below_two_over_the_curvature_and_not_above() -> None:
     study = Study(name="edge", question="Where?", source="exact", presets={"demo": preset})
     (pack,) = make_plan(study).packs
     recorder = MemoryRecorder()
-    assert {result.state for result in finish(run_pack(pack, recorder))} == {State.DONE}
+    assert {result.state for result in results_of(pack, recorder)} == {State.DONE}
     below, above = (
         recorder.rows("metrics", member.trial.trial_id)["loss"][-1]
         for member in sorted(pack.members, key=lambda own: float(own.hyperparameters["lr"]))

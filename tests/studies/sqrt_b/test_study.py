@@ -1,11 +1,10 @@
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.figure import Figure as Canvas
+from study_parts import crossed, results_of
 
 from gradlaw.engine.recorder import MemoryRecorder
-from gradlaw.engine.run import run_pack
 from gradlaw.planning.plan import make_plan
 from gradlaw.trial import State
 from gradlaw_analysis.figures.render import draw
@@ -21,13 +20,7 @@ def test_the_smoke_preset_runs_and_fills_every_table():
     plan = make_plan(STUDY, "smoke", seeds=1)
     recorder, states = MemoryRecorder(), []
     for pack in plan.packs:
-        steps = run_pack(pack, recorder)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as stop:
-                states += [result.state for result in stop.value]
-                break
+        states += [result.state for result in results_of(pack, recorder)]
     assert states == [State.DONE] * len(list(plan.members))
     for table in STUDY.tables():
         assert len(recorder.rows(table.name)["step"]) > 0
@@ -45,10 +38,6 @@ def test_the_uncorrected_slope_stands_outside_the_margin_of_one_half():
 
 
 SIZES, PHASES, TASKS = [1, 4, 16], ["start", "end"], ["digits_softmax", "modular_addition"]
-
-
-def crossed(**levels):
-    return pd.MultiIndex.from_product(levels.values(), names=levels.keys()).to_frame(index=False)
 
 
 QUANTITIES = ["loss", "projection", "total"]
