@@ -75,7 +75,7 @@ class Functions:
             return torch.zeros(stack.width, 0, dtype=torch.int64, device=stack.device)
         assert stack.split is not None
         rows: Tensor = self._block(stack.fixed, t // size, stack.split.train.shape[-1])
-        return rows
+        return rows.contiguous()  # an epoch leaves rows out; a captured step has a dense copy of its own
 
 
 def explain_vmap(error: Exception, program: TrialProgram, stack: Stack) -> Exception:
