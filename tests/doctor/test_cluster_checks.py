@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ports import free_ports
 
 from gradlaw.doctor.examine import CHECKS
 
@@ -45,10 +45,9 @@ def head() -> Iterator[tuple[str, Path]]:
         token = Path(name) / "token"
         token.write_text("e" * 64)
         token.chmod(0o600)
-        with socket.socket() as asked:
-            asked.bind(("", 0))
-            port = asked.getsockname()[1]
+        port, client = free_ports(2)
         words = ["start", "--head", "--block", f"--port={port}", "--num-cpus=1", f"--temp-dir={name}/r"]
+        words += ["--min-worker-port=0", "--max-worker-port=0", f"--ray-client-server-port={client}"]
         process = subprocess.Popen(
             [sys.executable, "-m", "ray.scripts.scripts", *words, "--include-dashboard=false"],
             env=os.environ
