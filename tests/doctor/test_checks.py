@@ -233,7 +233,7 @@ def test_nobody_at_the_address_is_told_at_once() -> None:
     subject = Subject(address="127.0.0.1:1")
     started = time.monotonic()
     ray, nodes = (_of(name, subject)[0] for name in ("ray", "nodes"))
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 300, "Ray would try for much longer"
     assert (ray.level, nodes.level) == ("fail", "fail")
     assert "nobody listens at 127.0.0.1:1" in ray.found
     assert "is the head up" in ray.remedy
@@ -264,9 +264,9 @@ def test_a_child_that_crashes_hangs_or_says_nothing(tmp_path: Path, monkeypatch:
     (tmp_path / "raises.py").write_text("raise OSError('no driver')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(ExaminationError, match="exit code -11: it said nothing"):
-        in_child("crashes", limit_s=30)
+        in_child("crashes", limit_s=300)
     with pytest.raises(ExaminationError, match="exit code 1: OSError: no driver"):
-        in_child("raises", limit_s=30)
+        in_child("raises", limit_s=300)
     with pytest.raises(ExaminationError, match="no answer within 1 s"):
         in_child("hangs", limit_s=1)
 
@@ -284,15 +284,15 @@ def test_a_check_that_hangs_or_breaks_is_a_line_and_the_rest_goes_on(monkeypatch
     monkeypatch.setattr(examine, "CHECKS", {"hangs": hangs, "breaks": breaks, "python": CHECKS["python"]})
     monkeypatch.setattr(examine, "QUIET_S", 0.1)
     said: list[str] = []
-    found = list(examine.examine(HERE, limit_s=0.2, say=said.append))
-    assert said[0] == "hangs: still looking, for 0.2 s at most"
+    found = list(examine.examine(HERE, limit_s=2.0, say=said.append))
+    assert said[0] == "hangs: still looking, for 2 s at most"
     assert [(line.check, line.level) for line in found] == [
         ("hangs", "fail"),
         ("breaks", "ok"),
         ("breaks", "fail"),
         ("python", "ok"),
     ]
-    assert found[0].found == "no answer within 0.2 s"
+    assert found[0].found == "no answer within 2 s"
     assert found[2].found == "LookupError: unforeseen"
 
 

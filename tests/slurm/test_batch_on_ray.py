@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from gradlaw.cli import app
 
-SEEDS, STEPS = 6, 200  # three packs of twenty seconds for two nodes, one waits; the second job hurries
+SEEDS, STEPS = 6, 450  # three packs of 45 seconds for two nodes, one waits; the second job hurries
 TOKEN = "c" * 64
 
 
@@ -36,7 +36,7 @@ def _await(happened: Callable[[], bool], job: Job) -> None:
 
 
 def _gone(processes: list[psutil.Process]) -> bool:
-    return not psutil.wait_procs(processes, timeout=60)[1]
+    return not psutil.wait_procs(processes, timeout=200)[1]
 
 
 @pytest.mark.slow
