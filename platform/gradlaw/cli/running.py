@@ -71,7 +71,9 @@ def run(
         Literal["auto", "always", "never"], typer.Option("--compile", help="Whether steps are compiled.")
     ] = "auto",
     explore: ExploreOption = False,
-    retry_failed: Annotated[bool, typer.Option(help="Try again what failed for good, or for lack of memory.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option(help="Try again what failed for good, or for lack of memory.")
+    ] = False,
     shard: Annotated[str | None, typer.Option(help="i/n: the i-th of n shares of the plan alone.")] = None,
     time_limit_s: Annotated[float | None, typer.Option(help="Seconds a pack may take.")] = None,
     checkpoint_minutes: Annotated[
