@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from held import STUDIES, committed, counting, numbers
 import gradlaw
 from gradlaw.cli import running
 from gradlaw.launch.base import Report
-from gradlaw.launch.ray_tune import _Forward, _Stopped
+from gradlaw.launch.tuning import Feed, Forward, Parcel, Stage, Stopped
 from gradlaw.running.stop import Stop
 from gradlaw.running.tally import RunProgress
 from gradlaw.store import stops
@@ -149,9 +150,15 @@ def test_a_second_sigterm_ends_a_run_at_once(tmp_path: Path) -> None:
 def test_tune_ends_once_those_that_ran_beside_a_stopped_pack_have() -> None:
     """Those that begin after it end as they begin, and are not waited for."""
     reports: list[Report] = []
-    stopped = _Stopped()
-    forward = _Forward([], reports.append, stopped)
-    trials = [type("Trial", (), {"trial_id": name, "config": {"pack": 0}}) for name in "abc"]
+    stopped, sent = Stopped(), list[bytes]()
+    feed = Feed(iter([Stage(Parcel(name, {"CPU": 1}, name.encode()) for name in "abc")]))
+    assert feed.begin()
+    feed.limit(3)
+    assert [feed.suggest(name)["pack"] for name in "abc"] == ["a", "b", "c"]
+    forward = Forward(feed, reports.append, stopped)
+    worker = SimpleNamespace(take=SimpleNamespace(remote=sent.append))
+    state = SimpleNamespace(ray_actor=worker)
+    trials = [SimpleNamespace(trial_id=name, temporary_state=state) for name in "abc"]
     for trial in trials[:2]:
         forward.on_trial_start(0, [], trial)
     forward.on_trial_result(0, [], trials[0], {"report": vars(Report(pack_id="a"))})
@@ -163,3 +170,4 @@ def test_tune_ends_once_those_that_ran_beside_a_stopped_pack_have() -> None:
     forward.on_trial_result(0, [], trials[1], {"report": vars(Report(pack_id="b", finished=True))})
     assert stopped.stop_all()
     assert len(reports) == 3
+    assert sent == [b"a", b"b", b"c"]

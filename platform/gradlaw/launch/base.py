@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -136,10 +135,6 @@ class Launcher(ABC):
 
     name: ClassVar[str]
 
-    def session(self) -> AbstractContextManager[None]:
-        """What several calls of ``run`` may share; nothing, where a launcher says nothing else."""
-        return nullcontext()
-
     def foresee(self, orders: Sequence[Order]) -> Foreseen:
         """Where orders would run, by what ``run`` looks at; one after another in this process, if not said.
 
@@ -159,3 +154,15 @@ class Launcher(ABC):
             orders: What to run, most wanted first.
             on_report: Called in this process for every report, from one thread.
         """
+
+    def run_rounds(self, rounds: Iterator[Sequence[Order]], on_report: OnReport) -> None:
+        """Runs rounds of orders one after another, and returns when there are no more.
+
+        Args:
+            rounds: Is asked for the next once all orders before have ended, or need not begin, until it
+                ends. One without orders says that the next may be long in coming: workers are let go.
+            on_report: As of :meth:`run`.
+        """
+        for orders in rounds:
+            if orders:
+                self.run(orders, on_report)

@@ -13,18 +13,17 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from gradlaw.adaptive.growth import Growth
 from gradlaw.busy import Busy
 from gradlaw.errors import all_faults
 from gradlaw.fingerprint import digest
 from gradlaw.launch import make_launcher
-from gradlaw.launch.base import Launcher, Report
+from gradlaw.launch.base import Launcher, Order, Report
 from gradlaw.launch.committing import commit_skipped, ids_of
 from gradlaw.pack import Pack, probe_digests
 from gradlaw.planning.planned import Planned, plan_study
@@ -149,16 +148,23 @@ class _Run:
             index = self._prepare()
             pending = self._missing(index)
             self._tell(pending, index)
-            with self._launcher.session() if self._growth.is_open else nullcontext():
-                index = self._run_missing(pending, index)
-                while self._has_ended(index) and not self._stop.asked and self._growth.ask():
-                    self._take()
-                    index = self._commit_skipped(self._index())
-                    pending = self._missing(index)
-                    self._teller.round(self._growth.rounds[-1], pending)
-                    index = self._run_missing(pending, index)
+            self._launcher.run_rounds(self._rounds(pending, index), self._report)
             self._tell_end()
-            return self._summary(index)
+            return self._summary(self._last)
+
+    def _rounds(self, pending: Sequence[Pack], index: Index) -> Iterator[Sequence[Order]]:
+        """What there is to launch, until nothing is missing and no round is to come.
+
+        The launcher asks for more once all that it was given has ended.
+        """
+        index = yield from self._run_missing(pending, index)
+        while self._has_ended(index) and not self._stop.asked and self._growth.ask():
+            self._take()
+            index = self._commit_skipped(self._index())
+            pending = self._missing(index)
+            self._teller.round(self._growth.rounds[-1], pending)
+            index = yield from self._run_missing(pending, index)
+        self._last = index
 
     def _prepare(self) -> Index:
         """Records the plan, its first round and what is not to run, and sweeps; the index after that."""
@@ -188,29 +194,31 @@ class _Run:
             for item in pack.members
         )
 
-    def _run_missing(self, pending: Sequence[Pack], index: Index) -> Index:
+    def _run_missing(self, pending: Sequence[Pack], index: Index) -> Generator[Sequence[Order], None, Index]:
         """Launches packs until nothing is missing, or nothing more can be done; the index after that.
 
-        What others run is left to them, and waited for at the end: that is no attempt.
+        What others run is left to them, and waited for at the end, without workers: that is no attempt.
         """
         rounds = MAX_ATTEMPTS + 1  # one more, for what another driver had begun and lost
         breaks = pauses()
         while pending and rounds and not self._stop.asked:
             held = self._leases.live([pack.pack_id for pack in pending])
             free = [pack for pack in pending if pack.pack_id not in held]
-            launched = _Launched()
+            got_further = False
             if free:
-                launched = self._launch(free, index)
+                got_further = yield from self._launch(free, index)
             else:
+                yield ()
                 self._waiting.until_one_is_free(held)
             index = self._index()
             left = self._missing(index)
-            if launched.got_further or _num_trials(left) < _num_trials(pending):
+            if got_further or _num_trials(left) < _num_trials(pending):
                 rounds, breaks = MAX_ATTEMPTS + 1, pauses()
-            elif launched.num_run:
+            elif free and self._launched.num_run:
                 rounds -= 1
             elif free:  # others were faster each time, or workers see leases that are dead from here
-                self._waiting.tell_refused(launched.refused)
+                yield ()
+                self._waiting.tell_refused(self._launched.refused)
                 time.sleep(next(breaks))
             pending = left
         return index
@@ -265,44 +273,31 @@ class _Run:
     def _sight(self, packs: Sequence[Pack]) -> Sight:
         return Sight(self._resolved, [pack.pack_id for pack in packs])
 
-    def _launch(self, packs: Sequence[Pack], index: Index) -> _Launched:
-        """Runs packs."""
+    def _launch(self, packs: Sequence[Pack], index: Index) -> Generator[Sequence[Order], None, bool]:
+        """Runs packs; whether any that was lost got further."""
         packs = self._starved.split(packs)
         self._tally.begin(packs)
         self._show()
         like = self._options.order(packs[0], self._store.path, self._tenant)
         orders = Orders(packs, like, index, self._sight(packs), self._starved)
         kept = newest_checkpoints(self._store.files)
-        refused: list[str] = []
-        lost: dict[str, Report] = {}
-        widths: dict[str, int] = {}
-        ids = {pack.pack_id: ids_of(pack) for pack in packs} if self._again else {}
-        num_run = 0
-
-        def on_report(report: Report) -> None:
-            nonlocal num_run
-            if report.finished and not report.held and not report.stopped:
-                num_run += 1
-                if not report.lost:
-                    self._again.difference_update(ids.get(report.pack_id, ()))
-            if report.held:
-                refused.append(report.pack_id)
-            width = widths.pop(report.pack_id, 0)
-            if report.lost:
-                lost[report.pack_id] = replace(report, width=width)
-            elif not report.finished:
-                widths[report.pack_id] = report.width or width
-            self._follow(report, index)
-
-        self._launcher.run(orders, on_report)
-        if not lost:
-            return _Launched(num_run, refused)
-        of_lost = [order for order in orders if order.pack.pack_id in lost]
+        self._launched = launched = _Launched(index, packs if self._again else ())
+        yield orders
+        if not launched.lost:
+            return False
+        of_lost = [order for order in orders if order.pack.pack_id in launched.lost]
         seen = index, kept, self._index()
-        further = commit_lost(self._store, of_lost, lost, seen, self._starved, self._teller)
-        for pack_id in lost.keys() - further:
-            self._again.difference_update(ids.get(pack_id, ()))
-        return _Launched(num_run, refused, bool(further))
+        further = commit_lost(self._store, of_lost, launched.lost, seen, self._starved, self._teller)
+        for pack_id in launched.lost.keys() - further:
+            self._again.difference_update(launched.ids.get(pack_id, ()))
+        return bool(further)
+
+    def _report(self, report: Report) -> None:
+        launched = self._launched
+        launched.add(report)
+        if report.finished and not (report.held or report.stopped or report.lost):
+            self._again.difference_update(launched.ids.get(report.pack_id, ()))
+        self._follow(report, launched.index)
 
     def _follow(self, report: Report, index: Index) -> None:
         self._tally.add(report)
@@ -331,12 +326,39 @@ class _Run:
         )
 
 
-class _Launched(NamedTuple):
-    """What came of a launch: packs run, those that workers found held, whether any lost one got further."""
+class _Launched:
+    """What is told of packs that were launched.
 
-    num_run: int = 0
-    refused: Sequence[str] = ()
-    got_further: bool = False
+    Args:
+        index: What the store knew before.
+        packs: Those whose trials count as tried once they have run.
+
+    Attributes:
+        ids: Of the trials of these packs.
+        num_run: Packs that ran to an end.
+        refused: Those that workers found held.
+        lost: The last reports of those that were lost, with the width they ran at.
+    """
+
+    def __init__(self, index: Index, packs: Iterable[Pack] = ()) -> None:
+        self.index = index
+        self.ids = {pack.pack_id: ids_of(pack) for pack in packs}
+        self.num_run = 0
+        self.refused: list[str] = []
+        self.lost: dict[str, Report] = {}
+        self._widths: dict[str, int] = {}
+
+    def add(self, report: Report) -> None:
+        """Takes a report."""
+        if report.finished and not report.held and not report.stopped:
+            self.num_run += 1
+        if report.held:
+            self.refused.append(report.pack_id)
+        width = self._widths.pop(report.pack_id, 0)
+        if report.lost:
+            self.lost[report.pack_id] = replace(report, width=width)
+        elif not report.finished:
+            self._widths[report.pack_id] = report.width or width
 
 
 def _num_trials(packs: Sequence[Pack]) -> int:
