@@ -124,6 +124,15 @@ def test_images_are_whole_and_follow_the_scheme(page: Page) -> None:
     assert "#010203" not in svg
 
 
+def test_a_figure_of_two_claims_is_drawn_once_and_named_with_the_other(
+    page: Page, reports: dict[str, str]
+) -> None:
+    assert page.targets.count("#figure-judged-law") == page.ids.count("figure-judged-law") == 1
+    second = reports[".md"].partition("### Drawn noise falls in proportion to the size.")[2]
+    assert "Figure `law`, above." in second.partition("###")[0]
+    assert reports[".md"].count("Figure `law` (drawn in the HTML report)") == 1
+
+
 def test_a_figure_that_fails_is_shown_as_its_error(page: Page) -> None:
     shown = "".join(page.words)
     assert "bad could not be drawn: ArithmeticError" in shown

@@ -102,6 +102,10 @@ class StudyContent:
             return [figure for figure in self.figures if not figure.claims]
         return [figure for figure in self.figures if claim in figure.claims]
 
+    def is_drawn_with(self, figure: FigureContent, claim: str) -> bool:
+        """Whether this is the first claim that the figure belongs to; with the others it is named."""
+        return claim == next(item.claim.name for item in self.verdicts if item.claim.name in figure.claims)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReportContent:

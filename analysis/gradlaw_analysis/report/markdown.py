@@ -115,7 +115,8 @@ def _claim(study: StudyContent, verdict: Verdict) -> list[str]:
         ]  # fmt: skip
         lines += _table(("Control", "Expected", "Found", "Estimate", "p"), rows)
     for figure in study.figures_of(claim.name):
-        lines += _figure(figure)
+        drawn = study.is_drawn_with(figure, claim.name)
+        lines += _figure(figure) if drawn else [f"Figure {code(figure.name)}, above.", ""]
     return lines + (_block(verdict.sql) if verdict.sql else [])
 
 
