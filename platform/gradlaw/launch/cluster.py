@@ -17,6 +17,7 @@ from ray._private import ray_constants
 from gradlaw.errors import UsageError
 from gradlaw.launch.auth import MODE, WITH_TOKEN, WITHOUT
 from gradlaw.launch.reach import connect
+from gradlaw.launch.scratch import scratch
 
 _QUIET: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
 _STRANGER = """
@@ -32,16 +33,14 @@ _LONGEST = 14
 @contextmanager
 def private_cluster() -> Iterator[None]:
     """Starts a cluster and connects to it; at the end neither a process nor a file of it is left."""
-    with tempfile.TemporaryDirectory(
-        prefix="gradlaw-ray-", dir=_place(), ignore_cleanup_errors=True
-    ) as folder:
+    with scratch("gradlaw-ray-", _place()) as folder:
         with _on_loopback():
             ray.init(
                 address="local",
                 **_QUIET,
                 _node_ip_address=LOOPBACK,
                 # Ray lets everyone write to its folder and sockets: the one above is the owner's alone.
-                _temp_dir=f"{folder}/r",
+                _temp_dir=folder,
             )
         try:
             yield

@@ -51,7 +51,12 @@ class Process(NamedTuple):
 def this_process() -> Process:
     """This one."""
     pid = os.getpid()
-    return Process(socket.gethostname(), _boot_id(), pid, _started(pid) or 0)
+    return Process(socket.gethostname(), _boot_id(), pid, started_at(pid))
+
+
+def started_at(pid: int) -> int:
+    """When a process of this machine started, in ticks since the boot; 0 where the system does not tell."""
+    return _started(pid) or 0
 
 
 @cache
