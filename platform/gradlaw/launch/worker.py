@@ -44,6 +44,7 @@ def work(order: Order) -> Iterator[Report]:
             memory, of which nothing is committed: it is reported, for the run to split the pack.
     """
     torch.set_num_threads(order.threads)
+    torch.backends.cudnn.allow_tf32 = False  # as torch comes, GPUs convolve float32 with 10 bits of fraction
     pack, store = order.pack, Store.open(order.store)
     if stops.is_asked(store.files, order.tenant.driver):
         yield Report(pack_id=pack.pack_id, finished=True, stopped=True)
