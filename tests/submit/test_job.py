@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import zipfile
@@ -212,6 +213,19 @@ def test_an_address_that_cannot_be_meant(address: str) -> None:
     assert isinstance(caught, UsageError)
     assert "http://HOST:8265" in str(caught)
     assert "secret" not in str(caught)
+
+
+def test_who_takes_calls_and_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a tunnel whose other end is gone."""
+    from gradlaw.submit import jobs
+
+    monkeypatch.setattr(jobs, "SILENCE_S", 0.2)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")  # it is set, and after the test it is as before
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        with pytest.raises(ClusterError, match=f"http://127.0.0.1:{port}: no answer; is the cluster up"):
+            jobs.Jobs(f"http://127.0.0.1:{port}")
 
 
 def test_without_a_token_nothing_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

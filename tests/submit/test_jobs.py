@@ -17,7 +17,7 @@ from tunnel import Tunnel
 
 import gradlaw
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 TINY, GATED = (str(STUDIES / name) for name in ("tiny", "gated"))
 Start = Callable[..., Client]
@@ -35,10 +35,10 @@ def start(head: Head, tmp_path: Path) -> Start:
     """Starts a command with the head's token, or with what is said instead."""
     numbers = itertools.count()
 
-    def started(*words: str, at: str = "", **environment: str) -> Client:
+    def started(*words: str, at: str = "", begin_s: float = 30.0, **environment: str) -> Client:
         where = at or (head.address if words[0] == "run" else head.dashboard)
         log = tmp_path / f"client{next(numbers)}.err"
-        return Client([*words, "--address", where], head.environment(**environment), log)
+        return Client([*words, "--address", where], head.environment(**environment), log, BEGIN_S=begin_s)
 
     return started
 
@@ -46,8 +46,9 @@ def start(head: Head, tmp_path: Path) -> Start:
 def test_a_job_outlives_its_sender_and_is_found_again(head: Head, start: Start, tmp_path: Path) -> None:
     store, gate = tmp_path / "store", tmp_path / "the gate's file"
     words = ["submit", GATED, "--store", str(store), "--set", f"gate={gate}"]
-    sender = start(*words)
+    sender = start(*words, begin_s=0.05)
     name = sender.wait_for("sent: ").split()[0]
+    assert "after 15 minutes Ray gives it up" in sender.wait_for(f"{name}: has not begun for ")
     sender.kill()
 
     tunnel = Tunnel(int(head.dashboard.rpartition(":")[2]))
@@ -114,7 +115,7 @@ def test_a_job_submitted_again_after_its_head_was_killed_loses_nothing(
     store, how = tmp_path / "store", {"seeds": 6, "set": {"steps": 400}}
     words = ["submit", TINY, "--store", str(store), "--seeds", "6", "--set", "steps=400"]
     lost = start(*words)
-    end = time.monotonic() + 200
+    end = time.monotonic() + 400
     while not any(store.glob("trials/*/*.parquet")):
         assert time.monotonic() < end, lost.text
         time.sleep(0.01)

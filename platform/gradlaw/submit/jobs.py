@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from gradlaw.errors import ClusterError, UsageError
@@ -36,7 +37,12 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Between attempts to follow again once a connection is lost; after the last one it is given up."""
 SILENCE_S = 120.0
-"""A log silent for so long is asked for again: a connection may be dead without either end knowing."""
+"""A log silent for so long is asked for again: a connection may be dead without either end knowing.
+
+For so long any other answer is waited for.
+"""
+BEGIN_S = 30.0
+"""A job that has written nothing is looked at so often, until it begins."""
 
 Show = Callable[[str], None]
 
@@ -57,6 +63,14 @@ class Sent:
     name: str
     store: str
     attached: bool
+
+
+class _Client(JobSubmissionClient):
+    """Ray's, which by itself waits for an answer without end."""
+
+    def _do_request(self, *words: Any, **how: Any) -> requests.Response:
+        answer: requests.Response = super()._do_request(*words, **{"timeout": SILENCE_S, **how})
+        return answer
 
 
 class Jobs:
@@ -80,7 +94,7 @@ class Jobs:
             raise ClusterError(msg)
         os.environ["RAY_API_SERVER_ADDRESS"] = self.address  # Ray lets it win over any argument
         with self._errors():
-            self._client = JobSubmissionClient(self.address)
+            self._client = _Client(self.address)
 
     def submit(self, job: Job) -> Sent:
         """Sends a job, or finds the same one, which has not ended yet.
@@ -144,13 +158,15 @@ class Jobs:
     def follow(self, name: str, show: Show) -> JobStatus:
         """Shows what a job writes until it ends; goes on after a lost connection, each letter shown once.
 
+        Until the job begins, that is shown from time to time.
+
         Returns:
             Its final status.
 
         Raises:
             ClusterError: The connection is lost and does not come back. The job is left as it is.
         """
-        log, pauses = _Log(show), iter(PAUSES_S)
+        log, pauses, began = _Log(show), iter(PAUSES_S), time.monotonic()
         while True:
             try:
                 with self._errors():
@@ -158,6 +174,8 @@ class Jobs:
                     status = self._client.get_job_status(name)
                 if status.is_terminal():
                     return status
+                if status == JobStatus.PENDING:
+                    show(_not_begun(name, time.monotonic() - began))
                 pauses, pause = iter(PAUSES_S), PAUSES_S[0]
             except ClusterError:
                 if (pause := next(pauses, 0.0)) == 0:
@@ -172,7 +190,7 @@ class Jobs:
         lines = self._client.tail_job_logs(name)
         try:
             while True:
-                async with asyncio.timeout(SILENCE_S):
+                async with asyncio.timeout(SILENCE_S if log.has_begun else BEGIN_S):
                     log.take(await anext(lines))
         except (StopAsyncIteration, TimeoutError):
             return
@@ -228,12 +246,24 @@ def _parts(address: str) -> tuple[str, str]:
     raise UsageError(msg)
 
 
+def _not_begun(name: str, waited_s: float) -> str:
+    """What to say of a job of which there is no word yet."""
+    return (
+        f"{name}: has not begun for {waited_s:.0f} s: its head makes its environment and starts it; "
+        "after 15 minutes Ray gives it up, where the head says nothing else\n"
+    )
+
+
 class _Log:
     """What is shown of a log that is told from its beginning at every connection."""
 
     def __init__(self, show: Show) -> None:
         self._show = show
         self._told = self._shown = 0
+
+    @property
+    def has_begun(self) -> bool:
+        return self._shown > 0
 
     def begin(self) -> None:
         self._told = 0
