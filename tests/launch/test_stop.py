@@ -31,17 +31,25 @@ HOW: dict[str, Any] = {"compile": "never", "set": {"steps": 300}, "seeds": 4}
 SOON: dict[str, Any] = HOW | {"flush_s": 0.01}
 
 
-def _once_it_runs(stop: Stop) -> Callable[[RunProgress], None]:
-    """Tells the run to end at its first step."""
-    return lambda progress: stop.ask() if progress.steps_done else None
+def _once_it_runs(stop: Stop, store: Path) -> Callable[[RunProgress], None]:
+    """Tells the run to end at its first step, and waits until its worker can know."""
+
+    def ask(progress: RunProgress) -> None:
+        if progress.steps_done and not stop.asked:
+            stop.ask()
+            end = time.monotonic() + 60
+            while not list(store.glob("_tmp/stop-*")):
+                assert time.monotonic() < end
+                time.sleep(0.01)
+
+    return ask
 
 
 @pytest.mark.slow
 def test_a_run_that_is_told_to_end_goes_on_where_it_was_bit_for_bit(tmp_path: Path) -> None:
     stop, told = Stop(), []
-    began = gradlaw.run(
-        TINY, store=tmp_path / "s", stop=stop, on_progress=_once_it_runs(stop), say=told.append, **SOON
-    )
+    how = SOON | {"on_progress": _once_it_runs(stop, tmp_path / "s")}
+    began = gradlaw.run(TINY, store=tmp_path / "s", stop=stop, say=told.append, **how)
     assert not began.complete
     assert committed(tmp_path / "s") == []
     names = sorted(path.name for path in (tmp_path / "s" / "_checkpoints").iterdir())
@@ -63,7 +71,7 @@ def test_a_run_that_is_told_to_end_goes_on_where_it_was_bit_for_bit(tmp_path: Pa
 def test_without_checkpoints_it_ends_all_the_same(tmp_path: Path) -> None:
     stop = Stop()
     how = SOON | {"checkpoint_s": float("inf")}
-    began = gradlaw.run(TINY, store=tmp_path, stop=stop, on_progress=_once_it_runs(stop), **how)
+    began = gradlaw.run(TINY, store=tmp_path, stop=stop, on_progress=_once_it_runs(stop, tmp_path), **how)
     assert began.states == {}
     assert not list(tmp_path.glob("_checkpoints/*"))
 
