@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plan_helpers import Flat
+from plan_helpers import Flat, plan_of
 
 from gradlaw.errors import ConfigurationError, UnknownNameError
 from gradlaw.planning.plan import EXPLORE_SEED, Plan, PlanKind, make_plan
+from gradlaw.probe import Probe
+from gradlaw.probes import ParameterMax, ParameterNorm
 from gradlaw.rules.sgd import SGD
 from gradlaw.schedules import LinearWarmup
 from gradlaw.settings import parse_settings
-from gradlaw.study import Grid, Preset, Study
+from gradlaw.space import Edge, Range
+from gradlaw.study import Arm, Grid, Preset, Search, Study
 
 
 def study(width: int = 4, seeds: int = 3, **values: Any) -> Study:
@@ -65,6 +68,34 @@ def test_packs_keep_their_members_when_seeds_are_added(width: int, few: int, mor
     assert all(any(new[: len(old)] == old for new in packs(after)) for old in packs(before))
     ids = [member.trial.trial_id for member in before.members]
     assert set(ids) < {member.trial.trial_id for member in after.members}
+
+
+@pytest.mark.parametrize("lr", [0.1, Edge(low=0.1, high=0.4, halvings=1)])
+def test_the_same_trials_measured_otherwise_are_another_plan(lr: Any) -> None:
+    """Else the record of the first would have its readers see the numbers of its probes."""
+
+    class Peak(ParameterMax):
+        version = 2
+
+    def plan(*probes: Probe, pack_width: int = 64) -> Plan:
+        return plan_of(Grid(task=Flat, values={"lr": lr}, steps=4, probes=probes, pack_width=pack_width))
+
+    plans = [plan(), plan(ParameterMax()), plan(Peak()), plan(ParameterMax(), ParameterNorm())]
+    assert len({found.plan_id for found in plans}) == 4
+    assert len({tuple(member.trial.trial_id for member in found.members) for found in plans}) == 1
+    reordered = plan(ParameterNorm(), ParameterMax(), pack_width=1)
+    assert reordered.plan_id == plans[-1].plan_id
+
+
+def test_the_probes_of_a_searchs_arms_are_part_of_its_plan() -> None:
+    def plan(*probes: Probe) -> Plan:
+        grid = Grid(task=Flat, steps=4, probes=probes)
+        arms = (Arm(name="one", grid=grid, space={"lr": Range(low=0.1, high=1.0)}),)
+        search = Search(name="tuned", arms=arms, budget=2, metric="loss")
+        preset = Preset(doc="", grids=(), seeds=1, searches=(search,))
+        return make_plan(Study(name="flat", question="?", source="", presets={"demo": preset}))
+
+    assert plan().plan_id == plan().plan_id != plan(ParameterMax()).plan_id
 
 
 def test_explore_draws_seeds_that_no_claim_is_decided_on() -> None:

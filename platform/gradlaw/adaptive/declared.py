@@ -130,12 +130,12 @@ class Declared:
 
     @property
     def identity(self) -> object:
-        """What a plan's id covers: the declarations, and the trials at their fixed ends."""
+        """What a plan's id covers: the declarations, the trials at their fixed ends, and their probes."""
         tuned = [
             [replace(search, arms=(), budgets={}), [self._arm_identity(search, arm) for arm in search.arms]]
             for search in self.searches
         ]
-        return [tuned, self._ends(), self.tuning_seed]
+        return [tuned, self._ends(), [_probes(rest) for rest in self._rests], self.tuning_seed]
 
     def _ends(self) -> list[list[object]]:
         return [
@@ -150,7 +150,7 @@ class Declared:
 
     def _arm_identity(self, search: Search, arm: Arm) -> object:
         line = self._arms[search.name, arm.name]
-        return [arm.name, dict(arm.space), self._identity(line.combination({}), line)]
+        return [arm.name, dict(arm.space), self._identity(line.combination({}), line), _probes(line)]
 
     @staticmethod
     def _identity(combination: Combination, line: Line) -> str:
@@ -278,6 +278,10 @@ def _comparable(value: object) -> object:
     if isinstance(value, tuple):
         return tuple(item.digest if isinstance(item, Probe) else item for item in value)
     return value
+
+
+def _probes(line: Line) -> list[str]:
+    return sorted(probe.digest for probe in line.grid.probes)
 
 
 def _joined(probes: tuple[Probe, ...], program: Program) -> tuple[Probe, ...]:

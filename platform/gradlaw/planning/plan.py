@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
+from itertools import chain, islice
 
 from gradlaw.adaptive.declared import Declared, split_edges
 from gradlaw.errors import ConfigurationError, UnknownNameError, all_faults
 from gradlaw.fingerprint import digest
 from gradlaw.hyperparameter import Scalar
-from gradlaw.pack import Member, Pack
+from gradlaw.pack import Member, Pack, probe_digests
 from gradlaw.planning.grid import expand
 from gradlaw.planning.overrides import override
 from gradlaw.study import Preset, Study
@@ -111,9 +111,9 @@ def make_plan(
         with _no_collection():
             packs, skipped = expand(study.name, plain, seed_range)
     kind = _kind(chosen, explore=explore, varied=bool(settings))
-    trial_ids = sorted(_trial_ids(packs, skipped))
-    _refuse_duplicates(trial_ids)
-    identity: list[object] = [study.name, preset, dict(settings), kind, list(seed_range), trial_ids]
+    asked = _asked(packs, skipped)
+    _refuse_duplicates(sorted(chain.from_iterable(trial_ids for _, trial_ids in asked)))
+    identity: list[object] = [study.name, preset, dict(settings), kind, list(seed_range), asked]
     if not adaptive.is_empty:
         identity.append(adaptive.identity)
     return Plan(
@@ -150,12 +150,19 @@ def _kind(preset: Preset, *, explore: bool, varied: bool) -> PlanKind:
     return PlanKind.VARIANT if varied else PlanKind.CONFIRM
 
 
-def _trial_ids(packs: Iterable[Pack], skipped: Iterable[tuple[Member, str]]) -> Iterator[str]:
+def _asked(
+    packs: Iterable[Pack], skipped: Iterable[tuple[Member, str]]
+) -> list[tuple[tuple[str, ...], list[str]]]:
+    """Ids of trials by the probes asked of them: the same trials measured otherwise are another plan.
+
+    Else its record would go on to ask for the probes of the first, and readers would see their numbers.
+    """
+    found: dict[tuple[str, ...], list[str]] = {}
     for pack in packs:
-        for member in pack.members:
-            yield member.trial.trial_id
-    for member, _ in skipped:
-        yield member.trial.trial_id
+        probes = tuple(sorted(probe_digests(pack.program)))
+        found.setdefault(probes, []).extend(member.trial.trial_id for member in pack.members)
+    found.setdefault((), []).extend(member.trial.trial_id for member, _ in skipped)
+    return [(probes, sorted(found[probes])) for probes in sorted(found)]
 
 
 def _refuse_duplicates(trial_ids: Sequence[str]) -> None:
