@@ -1,4 +1,14 @@
-"""From a store to verdicts and reports."""
+"""From a store to verdicts and reports.
+
+- A number's way: ``catalog`` (the store as views; ``plan_rows``: the rows that count for a plan)
+  -> ``plan_data`` (one plan) -> ``sample_sql`` (a study's SQL on its trials) -> ``stats`` (a sample to an
+  effect) -> ``decide`` (effects to outcomes) -> ``verdict`` -> ``report``, with the pictures of ``figures``.
+  ``judge`` takes the claims of a study along it; ``declared`` compares them with their locks, ``record``
+  keeps what was shown.
+- ``open`` is what users hold: a store that answers. Beside verdicts it answers SQL (``sql``) and how far a
+  run is (``status``, ``workers``).
+- ``json_values`` and ``whole_file`` are how results are written.
+"""
 
 from __future__ import annotations
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from gradlaw.claim import Mean, Outcome, Slope
 from gradlaw_analysis import OpenStore
+from gradlaw_analysis.declared import ClaimChange
 from gradlaw_analysis.report.terminal import write_verdicts
-from gradlaw_analysis.report.words import data_first, quantity_text
+from gradlaw_analysis.report.words import data_first, grouped, quantity_text
 
 SLOPE = Slope(target=-0.5, margin=0.01, sd=0.004)
 
@@ -35,3 +36,23 @@ def test_claims_without_data_come_last(opened: OpenStore, judged: Path) -> None:
     write_verdicts([without, replace(others[-1], plan=without.plan)], stream=written)
     shown = written.getvalue()
     assert shown.index(str(others[-1].claim.name)) < shown.index(str(without.claim.name))
+
+
+def test_changes_that_are_alike_are_told_once_and_none_is_lost() -> None:
+    changes = [
+        ClaimChange(claim=claim, kind="changed", fields=fields, seen_in=seen_in, after_data=after_data)
+        for claim, fields, seen_in, after_data in (
+            ("a", ("sql_text",), "now", True),
+            ("b", ("test",), "now", True),
+            ("c", ("sql_text",), "now", True),
+            ("d", ("sql_text",), "now", False),
+            ("e", ("sql_text",), "plan", True),
+        )
+    ]
+    told = [(change.fields, change.seen_in, claims) for change, claims in grouped(changes)]
+    assert told == [
+        (("sql_text",), "now", ("a", "c")),
+        (("test",), "now", ("b",)),
+        (("sql_text",), "now", ("d",)),
+        (("sql_text",), "plan", ("e",)),
+    ]

@@ -63,6 +63,7 @@ def _environment() -> Environment:
         "duration": words.duration,
         "estimate": words.estimate_text,
         "exclusions": words.exclusions_text,
+        "grouped": words.grouped,
         "interval": words.interval_text,
         "level": words.level_text,
         "moment": words.moment,

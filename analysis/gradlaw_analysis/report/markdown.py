@@ -58,11 +58,11 @@ def _study(study: StudyContent) -> list[str]:
     if study.changes:
         lines += ["### Claims changed since they were locked", ""]
         rows = [
-            (code(change.claim), text(f"{change.kind} {', '.join(change.fields)}".strip()),
+            (", ".join(map(code, claims)), text(f"{change.kind} {', '.join(change.fields)}".strip()),
              code(change.seen_in), "yes" if change.after_data else "no")
-            for change in study.changes
+            for change, claims in words.grouped(study.changes)
         ]  # fmt: skip
-        lines += _table(("Claim", "Change", "Seen in", "Data by then"), rows)
+        lines += _table(("Claims", "Change", "Seen in", "Data by then"), rows)
     for figure in study.figures_of(None):
         lines += _figure(figure)
     for verdict in study.verdicts:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from gradlaw.claim import AllBelow, Distribution, Outcome, Statistic, Survival, Trend
 from gradlaw.text import redact
+from gradlaw_analysis.declared import ClaimChange
 from gradlaw_analysis.figures.numbers import decimals, number
 from gradlaw_analysis.verdict import Verdict
 
@@ -91,6 +93,14 @@ def quantity_text(test: Statistic) -> str:
     if test.direction is not None and test.margin:
         text += f", refuted {number(test.margin)} beyond it"
     return text
+
+
+def grouped(changes: Iterable[ClaimChange]) -> list[tuple[ClaimChange, tuple[str, ...]]]:
+    """Changes of one kind seen at one time, by the first of them, with the claims that they were made to."""
+    groups: dict[ClaimChange, list[ClaimChange]] = {}
+    for change in changes:
+        groups.setdefault(replace(change, claim=""), []).append(change)
+    return [(group[0], tuple(change.claim for change in group)) for group in groups.values()]
 
 
 def exclusions_text(verdict: Verdict) -> str:
