@@ -5,6 +5,7 @@ As a process where it is interrupted, and once where it is used wrongly; else in
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,8 +20,10 @@ import pytest
 from held import STUDIES, committed, states
 
 from gradlaw.cli import main
+from gradlaw.launch.scratch import OWNER
 from gradlaw.planning.planned import plan_study
 from gradlaw.planning.shard import Shard
+from gradlaw.store.process import this_process
 from gradlaw.store.store import Store
 
 TINY, TROUBLED, CLAIMED = (str(STUDIES / name) for name in ("tiny", "troubled", "claimed"))
@@ -109,9 +112,17 @@ def interrupted(
     return process, children
 
 
+def abandoned(prefix: str, place: str) -> None:
+    """Makes a folder as a killed run leaves it."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+    (folder / OWNER).write_text(json.dumps(this_process()._asdict() | {"pid": ended.pid}))
+
+
 @pytest.fixture
 def short() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="g", dir="/tmp") as folder:  # so that Ray's folder is in it too
         yield folder
 
 
@@ -120,6 +131,8 @@ def short() -> Iterator[str]:
 def test_an_interrupt_keeps_what_is_committed_and_leaves_nothing_behind(
     launcher: str, tmp_path: Path, short: str, gradlaw: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for kind in ("gradlaw-tune-", "gradlaw-ray-") if launcher == "ray" else ():
+        abandoned(kind, short)
     process, children = interrupted(launcher, tmp_path, short)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
@@ -129,7 +142,7 @@ def test_an_interrupt_keeps_what_is_committed_and_leaves_nothing_behind(
     gone, alive = psutil.wait_procs(children, timeout=60)
     assert not alive, [child.cmdline() for child in alive]
     assert launcher == "inline" or len(gone) > 3
-    assert not list(Path(short).glob("gradlaw-*"))
+    assert not list(Path(short).glob("gradlaw-*")), "what killed runs left goes too"
     kept = len(committed(tmp_path / "store"))
     assert 0 < kept < 6
     words = ["run", TROUBLED, "--preset", "slow", "--seeds", "6", "--set", "steps=40", "--launcher", "inline"]
