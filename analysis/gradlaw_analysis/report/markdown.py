@@ -91,9 +91,8 @@ def _claim(study: StudyContent, verdict: Verdict) -> list[str]:
         f"Source: {text(claim.source)}",
         f"{text(words.quantity_text(claim.test)).capitalize()}: {words.estimate_text(verdict)} "
         f"{text(words.interval_text(verdict))} ({words.level_text(verdict) or 'no interval'})",
-        f"p {text(p_text(verdict.p_value))}, adjusted {text(p_text(verdict.p_adjusted))} "
-        f"(alpha {claim.alpha}, {verdict.family_size} in family {text(claim.family)}), "
-        f"of the complement {text(p_text(verdict.p_complement))}",
+        f"p {text(words.p_values_text(verdict))}; adjusted {text(p_text(verdict.p_adjusted))} "
+        f"(alpha {claim.alpha}, {verdict.family_size} in family {text(claim.family)})",
         f"{words.exclusions_text(verdict)}; {words.completeness_text(verdict)}; "
         f"seeds for 80% power: {verdict.seeds_needed or 'not known'}",
         f"Declared before data: {'yes' if verdict.declared_before_data else 'no'}",

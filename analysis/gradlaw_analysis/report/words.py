@@ -10,7 +10,7 @@ from datetime import datetime
 from gradlaw.claim import AllBelow, Distribution, Outcome, Statistic, Survival, Trend
 from gradlaw.text import redact
 from gradlaw_analysis.declared import ClaimChange
-from gradlaw_analysis.figures.numbers import decimals, number
+from gradlaw_analysis.figures.numbers import decimals, number, p_text
 from gradlaw_analysis.verdict import Verdict
 
 STYLES = {
@@ -93,6 +93,14 @@ def quantity_text(test: Statistic) -> str:
     if test.direction is not None and test.margin:
         text += f", refuted {number(test.margin)} beyond it"
     return text
+
+
+def p_values_text(verdict: Verdict) -> str:
+    """The p of the claim and of its complement; of what is refuted the latter alone, on which it rests."""
+    complement = f"{p_text(verdict.p_complement)} of the complement"
+    if verdict.verdict is Outcome.REFUTED:
+        return complement
+    return f"{p_text(verdict.p_value)}, {complement}"
 
 
 def grouped(changes: Iterable[ClaimChange]) -> list[tuple[ClaimChange, tuple[str, ...]]]:
