@@ -83,7 +83,7 @@ def serve(request: Request, out: BinaryIO) -> None:
     limits = request.limits
     try:
         connection = connect(limits.memory_bytes)
-        register(connection, request.views)
+        register(connection, request.views, request.query.statement)
         connection.execute("SET lock_configuration = true")
         confine(limits)
         check_statement(connection, request.query.statement)
