@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from held import STUDIES, counting
 
 import gradlaw
 from gradlaw.errors import ConfigurationError
-from gradlaw.launch import ray_tune
+from gradlaw.launch import patience, ray_tune
 from gradlaw.planning.dry_run import describe_plan
 from gradlaw.running.options import RunOptions
 
@@ -70,6 +71,32 @@ def test_packs_of_two_cpus_run_where_they_fit(
     monkeypatch.setattr(ray_tune, "PACKS_A_WORKER", 1)
     large = next(node for node, cpus in joined.items() if cpus == 3)
     assert placed(tmp_path, preset="where", seeds=2, cpus=2) == {(large, 2): 2}
+
+
+def test_a_run_that_finds_no_room_says_for_what_it_waits(
+    joined: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All CPUs are another's, who goes when it has been said twice; all runs then."""
+
+    class Guest:
+        def is_there(self) -> bool:
+            return True
+
+    monkeypatch.setattr(patience, "FIRST_S", 0.5)
+    guests = [ray.remote(Guest).options(num_cpus=cpus).remote() for cpus in joined.values()]
+    assert ray.get([guest.is_there.remote() for guest in guests]) == [True, True]
+    told: list[str] = []
+
+    def say(line: str) -> None:
+        told.extend([line] if "waiting for a worker" in line else [])
+        while len(told) == 2 and guests:
+            ray.kill(guests.pop())
+
+    assert placed(tmp_path, preset="where", seeds=2, say=say)
+    for line in told[:2]:
+        assert re.search(
+            r"waiting for a worker for \d+ s: no pack runs, and 2 may; free on the cluster: 0 CPUs", line
+        ), line
 
 
 @pytest.mark.parametrize(

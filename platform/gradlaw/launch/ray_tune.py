@@ -32,6 +32,7 @@ from ray import cloudpickle, tune
 
 from gradlaw.launch import credentials
 from gradlaw.launch.cluster import joined_cluster, private_cluster
+from gradlaw.launch.patience import Patience
 from gradlaw.launch.resources import Bundle, Cluster, Settled, joined_resources, private_resources
 from gradlaw.launch.scratch import scratch
 from gradlaw.launch.trainable import PackTrainable
@@ -188,7 +189,7 @@ class RayLauncher(Launcher):
                     storage_path=folder,
                     verbose=0,
                     stop=stopped,
-                    callbacks=[Forward(feed, on_report, stopped)],
+                    callbacks=[Forward(feed, on_report, stopped), Patience(on_report)],
                     failure_config=tune.FailureConfig(max_failures=0),
                 ),
             ).fit()
