@@ -27,7 +27,7 @@ than all else (grouping 100 million rows by trial: four times as long). But Arro
 Parquet says of each group of rows, and so reads every one of them to find a trial's."""
 
 _COMPARED = re.compile(
-    rf"\b({'|'.join(CODED)})\b\"?\s*(?:==?|\bIN\b|\bBETWEEN\b|\bLIKE\b)\s*\(?\s*['$]", re.IGNORECASE
+    rf"\b({'|'.join(CODED)})\b\"?\s*(?:==?|\bIN\b|\bBETWEEN\b)\s*\(?\s*['$]", re.IGNORECASE
 )
 
 
