@@ -60,7 +60,7 @@ def test_nodes_come_for_packs_that_wait_and_go_when_none_is_left(growing: Autosc
     assert summary.states == {"done": 4}
     nodes = {row["node"] for row in counting(tmp_path / "store", "places")}
     assert len(nodes) == 2
-    end = time.monotonic() + 120.0
+    end = time.monotonic() + 300.0
     while alive():
         assert time.monotonic() < end, "nothing waits any more, and no node goes"
         time.sleep(0.1)

@@ -49,7 +49,7 @@ def _twice(store: Path) -> int:
     return len(rows) - len({row["trial_id"] for row in rows})
 
 
-def _await(condition: Callable[[], bool], what: str, timeout_s: float = 120.0) -> None:
+def _await(condition: Callable[[], bool], what: str, timeout_s: float = 300.0) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, what

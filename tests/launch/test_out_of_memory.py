@@ -29,11 +29,14 @@ GIB = 2**30
 
 @pytest.fixture(scope="module")
 def watched_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A node of one CPU whose memory monitor ends workers once 2.5 GiB more are taken than now."""
+    """A node of one CPU whose memory monitor ends workers once 4 GiB more are taken than now.
+
+    That is much: what runs beside these tests takes and gives memory too.
+    """
     from gradlaw.launch.auth import require_token
 
     memory = psutil.virtual_memory()
-    threshold = (memory.total - memory.available + 2.5 * GIB) / memory.total
+    threshold = (memory.total - memory.available + min(4 * GIB, 0.6 * memory.available)) / memory.total
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_memory_usage_threshold", f"{threshold:.4f}")
         patched.setenv("RAY_memory_monitor_refresh_ms", "100")
@@ -106,7 +109,8 @@ def test_batches_that_do_not_fit_are_halved_in_the_process(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_worker_that_ray_ends_for_memory(watched_node: None, tmp_path: Path) -> None:
-    how: dict[str, Any] = {"preset": "hungry", "seeds": 2, "set": {"most_mib": 8192}, "launcher": "ray"}
+    how: dict[str, Any] = {"preset": "hungry", "seeds": 2, "launcher": "ray"}
+    how["set"] = {"most_mib": 8192, "keep_s": 300}  # until somebody ends it
     summary = gradlaw.run(PLACED, store=tmp_path, **how)
     assert summary.states == {"done": 1, "out_of_memory": 1}
     assert {row["seed"]: row["state"] for row in counting(tmp_path)} == {0: "done", 1: "out_of_memory"}

@@ -140,7 +140,7 @@ def test_a_second_sigterm_ends_a_run_at_once(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not list((tmp_path / "store").glob("_leases/*/*.json")):
         assert time.monotonic() < end
         time.sleep(0.02)
