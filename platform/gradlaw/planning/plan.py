@@ -7,7 +7,6 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import chain, islice
 
 from gradlaw.adaptive.declared import Declared, split_edges
@@ -15,6 +14,7 @@ from gradlaw.errors import ConfigurationError, UnknownNameError, all_faults
 from gradlaw.fingerprint import digest
 from gradlaw.hyperparameter import Scalar
 from gradlaw.pack import Member, Pack, probe_digests
+from gradlaw.plan_kind import PlanKind
 from gradlaw.planning.grid import expand
 from gradlaw.planning.overrides import override
 from gradlaw.study import Preset, Study
@@ -24,15 +24,6 @@ EXPLORE_SEED = 1_000_000
 
 TUNE_SEED = 2_000_000
 """First seed that searches tune on; explore plans tune on those from ``TUNE_SEED + EXPLORE_SEED`` on."""
-
-
-class PlanKind(StrEnum):
-    """What a plan may be used for. Only ``confirm`` decides claims."""
-
-    CONFIRM = "confirm"
-    EXPLORE = "explore"
-    VARIANT = "variant"
-    SMOKE = "smoke"
 
 
 @dataclass(frozen=True, kw_only=True)

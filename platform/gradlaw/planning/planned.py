@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from gradlaw.planning.plan import Plan, PlanKind, make_plan
+from gradlaw.plan_kind import PlanKind
+from gradlaw.planning.plan import Plan, make_plan
 from gradlaw.studies import StudyFolder, SweepFile, find_study
 from gradlaw.sweep.plan import plan_sweep
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from gradlaw import provenance
 from gradlaw.claim_lock import claim_document, lock_digest
-from gradlaw.planning.plan import PlanKind
+from gradlaw.plan_kind import PlanKind
 from gradlaw.planning.planned import Planned
 from gradlaw.running.pending import Index, planned_trials
 from gradlaw.store.plans import PlanRecord
@@ -47,7 +47,7 @@ def record_plan(store: Store, planned: Planned, index: Index, rounds: Iterable[s
         overrides=plan.overrides,
         num_seeds=len(plan.seeds),
         declared_seeds=plan.declared_seeds,
-        kind=plan.kind.value,
+        kind=plan.kind,
         created_at=provenance.utc_now(),
         git_commit=provenance.git_commit(),
         claims_digest=claims_digest,

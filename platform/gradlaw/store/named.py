@@ -15,6 +15,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 import pyarrow.compute as pc  # type: ignore[import-untyped]  # pyarrow ships no types
 
 from gradlaw.errors import StoreError
+from gradlaw.plan_kind import PlanKind
 from gradlaw.store import paths
 from gradlaw.store.parquet import DataFile
 from gradlaw.table import ColumnType
@@ -27,7 +28,7 @@ _PLAN = {
     "plan_id": str, "study": str, "preset": str, "overrides": dict, "num_seeds": int, "declared_seeds": int,
     "kind": str, "git_commit": str, "claims_digest": str, "is_open": bool,
 }  # fmt: skip
-_KINDS = ("confirm", "explore", "variant", "smoke")
+_KINDS = tuple(PlanKind)
 _FIELDS = {"table": str, "key": str, "size": int, "sha256": str, "rows": int}
 
 

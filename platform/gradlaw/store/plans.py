@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
 
 from gradlaw.errors import StoreError, UnknownNameError
 from gradlaw.hyperparameter import Scalar
+from gradlaw.plan_kind import PlanKind
 from gradlaw.store import paths
 from gradlaw.store.faults import reach
 from gradlaw.store.files import Files, UnreachableError
@@ -76,8 +77,7 @@ class PlanRecord:
         overrides: What ``--set`` changed.
         num_seeds: Number of seeds.
         declared_seeds: Number of seeds that the preset declares.
-        kind: ``confirm`` decides claims; ``explore``: on seeds that no claim is decided on; ``variant``:
-            with overrides; ``smoke``: of a preset that only tests the plumbing.
+        kind: What it may be used for.
         created_at: UTC if it has no zone.
         git_commit: Of the code that made the plan; "" if unknown.
         claims_digest: Of the claims as they stood.
@@ -91,7 +91,7 @@ class PlanRecord:
     overrides: Mapping[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict)
     num_seeds: int
     declared_seeds: int
-    kind: Literal["confirm", "explore", "variant", "smoke"] = "confirm"
+    kind: PlanKind = PlanKind.CONFIRM
     created_at: datetime
     git_commit: str = ""
     claims_digest: str = ""
@@ -218,9 +218,8 @@ def _read(files: Files, key: str) -> tuple[PlanRecord, pa.Table]:
         created_at = datetime.fromisoformat(document.pop("created_at"))
         record = PlanRecord(**document, created_at=created_at)
         check_plan(vars(record), key)
-        if record.is_open:
-            record = replace(record, is_open=not is_closed(files, record.plan_id))
-        return record, _filled(rows)
+        is_open = record.is_open and not is_closed(files, record.plan_id)
+        return replace(record, kind=PlanKind(record.kind), is_open=is_open), _filled(rows)
     except UnreachableError:
         raise
     except (StoreError, KeyError, TypeError, ValueError) as error:
