@@ -15,7 +15,7 @@ import psutil
 import pytest
 from cluster import RayCluster
 from drivers import Drivers
-from held import STUDIES, committed
+from held import STUDIES, committed, counting
 from processes import kill
 
 pytestmark = pytest.mark.slow
@@ -127,16 +127,19 @@ def test_a_driver_killed_while_packs_run(both: bool, moment: str, bench: Bench, 
     assert_whole(bench.store, SEEDS, steps=STEPS)
 
 
-def test_a_lost_node_that_is_replaced_loses_no_trial(bench: Bench, assert_whole: Check) -> None:
+def test_a_lost_node_that_is_replaced_loses_no_trial(bench: Bench, tmp_path: Path) -> None:
     """It was the only one that runs packs: the run waits for another, and goes on there."""
-    how, said = LONG | {"seeds": 2}, len(bench.drivers.log.read_text())
-    pid = bench.start(**how)
-    bench.await_file("_live/*.parquet")
+    said, gate = len(bench.drivers.log.read_text()), tmp_path / "gate"
+    bench.study = str(STUDIES / "gated")
+    pid = bench.start(seeds=2, set={"gate": str(gate)})
+    bench.await_file("_leases/*/*.json")
     bench.cluster.kill_node()
-    bench.await_said("4 of 4 trials lost", said)
+    bench.await_said("2 of 2 trials lost", said)
+    gate.touch()
     bench.cluster.add_node(object_store_memory=CAPACITY)
     assert bench.drivers.wait(pid) == 0
-    assert_whole(bench.store, 2, steps=STEPS)
+    assert sorted(row["square"] for row in counting(bench.store, "squares")) == [0, 1]
+    assert sorted(row["state"] for row in committed(bench.store)) == ["done", "done", "lost", "lost"]
 
 
 def test_two_drivers_of_one_plan_and_another_study_at_once(bench: Bench, assert_whole: Check) -> None:
