@@ -93,9 +93,9 @@ class Resolved:
         """The rows of ``index`` that win."""
         return self.index.filter(pa.array(self.wins(needed)))
 
-    def losers(self, needed: Needed | None = None) -> pa.Table:
+    def losers(self) -> pa.Table:
         """The other rows of ``index``: few, as a rule none."""
-        return self.index.filter(pa.array(~self.wins(needed)))
+        return self.index.filter(pa.array(~self.wins()))
 
     def holding(self, rows: NDArray[np.bool_]) -> tuple[Unit, ...]:
         """The units with any of some rows of ``index``, shape [rows of index]."""

@@ -139,9 +139,9 @@ class Store:
         """The files that count now; ``verify``: compare every file's digest (once a file)."""
         return resolve(self.files, self._cache, verify=verify)
 
-    def index(self, needed: Needed | None = None, *, verify: bool = True) -> TrialIndex:
+    def index(self, needed: Needed | None = None) -> TrialIndex:
         """State, attempts and probes of every trial; ``needed``: the probes wanted, by trial_id."""
-        return TrialIndex(self.resolve(verify=verify).index, needed)
+        return TrialIndex(self.resolve().index, needed)
 
     def tables(self) -> dict[str, Table]:
         """The study tables registered in this store, by name."""
