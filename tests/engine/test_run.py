@@ -178,6 +178,8 @@ def test_a_batch_that_runs_again_records_no_row_twice(
     [
         (torch.OutOfMemoryError("CUDA out of memory"), True),
         (MemoryError(), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
         (RuntimeError("size mismatch"), False),
         (ValueError("cannot allocate memory for the honours list"), False),
     ],

@@ -24,9 +24,9 @@ import torch
 from gradlaw.engine.compiled import bytes_made, missing_compiler
 from gradlaw.engine.functions import Functions
 from gradlaw.engine.identity import program_key
-from gradlaw.engine.machine import Machine, is_held, step_arguments
+from gradlaw.engine.machine import Machine, forget_captured, is_held, step_arguments
 from gradlaw.engine.members import Stack, Starts
-from gradlaw.engine.memory import available_bytes
+from gradlaw.engine.memory import available_bytes, is_out_of_memory
 from gradlaw.engine.results import Execution, Mode
 from gradlaw.engine.step import TrialProgram
 from gradlaw.errors import ConfigurationError
@@ -98,9 +98,14 @@ class Choice:
         if self.compile == "auto" and self.program.training.accumulate > 1:
             # as many times as large a program: minutes to compile, for steps that are work more than calls
             return self._machine("eager", eager_width, "batches are taken in parts")
-        return self._compiled_if_it_pays(eager_width)
+        machine = self._compiled_if_it_pays(eager_width)
+        if machine is None:
+            forget_captured()
+            machine = replace(self, widest=eager_width // 2).machine()
+        return machine
 
-    def _compiled_if_it_pays(self, eager_width: int) -> Machine:
+    def _compiled_if_it_pays(self, eager_width: int) -> Machine | None:
+        """The machine, or None where memory does not suffice for an eager step of this width."""
         eager = self._machine("eager", eager_width)
         try:
             eager_s = self._eager_s(eager)
@@ -110,8 +115,8 @@ class Choice:
             total_s = own_s * (self.alike if key else 1)  # without a key every pack compiles anew
             if self.time_limit_s is not None:
                 total_s = min(total_s, self.time_limit_s)
-        except Exception:  # noqa: BLE001 - what a step raises is for the run to deal with
-            return eager
+        except Exception as error:  # noqa: BLE001 - what else a step raises is for the run to deal with
+            return None if eager_width > 1 and is_out_of_memory(error) else eager
         if pair is None or (self.compile == "auto" and total_s < WARM_S and not is_held(key)):
             return eager
         missing = missing_compiler(self.device)
@@ -175,10 +180,17 @@ class Choice:
 
     def _timed(self, width: int) -> tuple[Machine, Found]:
         """A compiled machine of this width, or as wide as fits, and seconds a member's step takes with it."""
-        machine = self._machine("compiled", self._fitting(width))
-        own = machine.execution.width
-        stacked = self._stack(own)
-        return machine, Found(width, _step_s(machine.functions(stacked), stacked) / own)
+        own = self._fitting(width)
+        while True:
+            machine = self._machine("compiled", own)
+            try:
+                stacked = self._stack(own)
+                return machine, Found(width, _step_s(machine.functions(stacked), stacked) / own)
+            except Exception as error:
+                if own == 1 or not is_out_of_memory(error):
+                    raise
+            forget_captured()
+            width = own = own // 2
 
     def _machine(self, mode: Mode, width: int, reason: str = "") -> Machine:
         execution = Execution(
@@ -247,7 +259,9 @@ def _step_s(functions: Functions, stacked: Stack) -> float:
     begun = time.perf_counter()
     for _ in range(6):
         started = time.perf_counter()
-        functions.step.call(*arguments)
+        made = functions.step.call(*arguments)
+        # as in a run: what a captured step gave is not copied in again
+        arguments[1 - len(made) :] = [*made[:-2], made[-1]]
         if stacked.device.type == "cuda":
             torch.cuda.synchronize(stacked.device)
         found.append(time.perf_counter() - started)

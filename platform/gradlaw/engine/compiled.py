@@ -7,6 +7,7 @@ compiler. Its on-disk cache is shared by all workers of a machine.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -46,6 +47,7 @@ class Flattened:
         self._is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
         self._out: Any = None
         self.captured = False
+        self._holds_constants: Flat | None = None
         self.call: Flat = self._eager
 
     @staticmethod
@@ -88,32 +90,54 @@ class Flattened:
         Args:
             graph: As traced.
             tensors: Examples of its inputs.
-            num_moved: So many first outputs are written over as many inputs before the last one, where the
+            num_moved: So many first outputs may be written over as many inputs before the last one, where the
                 caller wants the memory rather than the old values; 0: inputs stay as they are.
         """
-        from torch._guards import TracingContext, tracing
-        from torch._inductor import compile as compile_graph
-        from torch._inductor import config
-        from torch._subclasses import FakeTensorMode
-        from torch.fx.experimental.symbolic_shapes import ShapeEnv
-
-        if num_moved:
-            _write_over_inputs(graph, num_moved)
-        shapes = FakeTensorMode(shape_env=ShapeEnv())  # without them the on-disk cache is passed by
-        # that a compiler knows the processor's vectors is not tried out, a second in every process
-        known = config.patch({"cpp.vec_isa_ok": True})
-        with warnings.catch_warnings(), tracing(TracingContext(shapes)), known:
-            warnings.simplefilter("ignore")  # the compiler's own, about versions and devices
-            call = compile_graph(graph, list(tensors))
-        if not num_moved:
-            self.call = call
+        call = _compiled_writing(graph, tensors, num_moved) if num_moved else None
+        if call is None:
+            self.call = _compiled(graph, tensors)
             return
         if tensors[0].is_cuda:
             self.captured = True
+            self._holds_constants = call  # a graph reads them where they lie, and does not hold them
             self.call = _capture(call, tensors, num_moved)
             return
         moved = slice(-1 - num_moved, -1)
         self.call = lambda *inputs: [*inputs[moved], *call(*inputs)]
+
+
+def _compiled(graph: GraphModule, tensors: Sequence[Tensor]) -> Flat:
+    """What the compiler makes of a graph, for inputs like these."""
+    from torch._guards import TracingContext, tracing
+    from torch._inductor import compile as compile_graph
+    from torch._inductor import config
+    from torch._subclasses import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    shapes = FakeTensorMode(shape_env=ShapeEnv())  # without them the on-disk cache is passed by
+    # that a compiler knows the processor's vectors is not tried out, a second in every process
+    known = config.patch({"cpp.vec_isa_ok": True})
+    with warnings.catch_warnings(), tracing(TracingContext(shapes)), known:
+        warnings.simplefilter("ignore")  # the compiler's own, about versions and devices
+        call: Flat = compile_graph(graph, list(tensors))
+    return call
+
+
+def _compiled_writing(graph: GraphModule, tensors: Sequence[Tensor], num_moved: int) -> Flat | None:
+    """What the compiler makes of a graph that writes its first outputs over inputs; None if it cannot.
+
+    On a CPU torch 2.13 looks up, at which places of a value that stays within a loop each node behind it in
+    that loop reads it, and raises a KeyError for a node that does not: one that is behind it since it writes
+    over an input of the value's (pytorch's issues 188228 and 196570). Without writes there is no such node.
+    """
+    from torch._inductor.exc import InductorError
+
+    try:
+        return _compiled(_writing_over_inputs(graph, num_moved), tensors)
+    except InductorError as error:
+        if tensors[0].is_cuda or not isinstance(error.inner_exception, KeyError):
+            raise
+        return None
 
 
 def _capture(call: Flat, tensors: Sequence[Tensor], num_moved: int) -> Flat:
@@ -122,15 +146,16 @@ def _capture(call: Flat, tensors: Sequence[Tensor], num_moved: int) -> Flat:
     What it returns is overwritten by the next call; what is given is copied in, unless it came from here.
     """
     own = [tensor.clone() for tensor in tensors]
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):  # before a capture everything that is made once has to be made
-            call(*own)
-    torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        out = call(*own)
+    with torch.cuda.device(own[0].device):  # of several it need not be the current one, which would capture
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):  # before a capture everything that is made once has to be made
+                call(*own)
+        torch.cuda.current_stream().wait_stream(stream)
+        with torch.cuda.graph(graph, stream=stream):
+            out = call(*own)
 
     fixed = len(own) - 1 - num_moved
     held: list[Tensor | None] = [None] * fixed
@@ -148,8 +173,9 @@ def _capture(call: Flat, tensors: Sequence[Tensor], num_moved: int) -> Flat:
     return replay
 
 
-def _write_over_inputs(graph: GraphModule, num_moved: int) -> None:
-    """The first outputs become writes to inputs, and leave the outputs."""
+def _writing_over_inputs(graph: GraphModule, num_moved: int) -> GraphModule:
+    """A copy whose first outputs become writes to inputs, and leave the outputs."""
+    graph = GraphModule(graph, copy.deepcopy(graph.graph))
     aten, nodes = torch.ops.aten, graph.graph
     inputs = nodes.find_nodes(op="placeholder")[-1 - num_moved : -1]
     (output,) = nodes.find_nodes(op="output")
@@ -166,6 +192,7 @@ def _write_over_inputs(graph: GraphModule, num_moved: int) -> None:
             nodes.call_function(aten.copy_.default, (old, new))
     output.args = (list(rest),)
     graph.recompile()
+    return graph
 
 
 def _shape_products(graph: GraphModule) -> None:

@@ -109,6 +109,12 @@ def is_held(key: str | None) -> bool:
     return any(at[-1] == key for at in _COMPILED)
 
 
+def forget_captured() -> None:
+    """Lets go of what this process has captured: a graph holds its tensors, and the memory of its step."""
+    for at in [at for at, (functions, _) in _COMPILED.items() if functions.step.captured]:
+        del _COMPILED[at]
+
+
 def step_arguments(functions: Functions, stacked: Stack) -> list[Tensor]:
     """The tensors of a first step."""
     t = torch.tensor(0, device=stacked.device)

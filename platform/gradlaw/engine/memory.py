@@ -17,11 +17,15 @@ from torch.utils._pytree import tree_leaves
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory did not suffice: torch has a class for devices, not for hosts."""
+    """Whether an error says that memory did not suffice.
+
+    torch has a class for its own allocations on devices, not for those of hosts, of libraries and of drivers.
+    """
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and "alloc" in text and "memory" in text
+    said = "out of memory" in text or "alloc_failed" in text or ("alloc" in text and "memory" in text)
+    return isinstance(error, RuntimeError) and said
 
 
 def first_line(error: BaseException) -> str:

@@ -25,7 +25,7 @@ from gradlaw.engine.checkpoint import (
 )
 from gradlaw.engine.choice import Choice, narrower
 from gradlaw.engine.clock import Clock
-from gradlaw.engine.machine import Machine
+from gradlaw.engine.machine import Machine, forget_captured
 from gradlaw.engine.measure import measure
 from gradlaw.engine.members import DTYPES, Starts, stack_splits
 from gradlaw.engine.memory import first_line, is_out_of_memory
@@ -153,6 +153,7 @@ class _Waves:
             if width == 1:
                 lost_s = time.monotonic() - started
                 self._results += _lost(waiting[:at_once], error, lost_s, machine.execution)
+            forget_captured()
             self._machine = narrower(machine, max(1, width // 2))
 
     def _progress(self) -> Progress:
