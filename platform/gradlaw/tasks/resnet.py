@@ -112,6 +112,7 @@ class CIFAR10ResNet(Task):
         data = read_cifar10(cifar10_folder(), train_rows, test_rows)
         self.pixels = torch.cat([torch.from_numpy(part.pixels) for part in data])
         self.classes = torch.cat([torch.from_numpy(part.classes) for part in data])
+        self._scale = torch.tensor((MEAN, DEVIATION), dtype=torch.float64).reshape(2, 3, 1, 1)
         self._digest = array_digest(*data.train, *data.test)
         self.vmappable = self.num_parameters() < _FILLS_A_DEVICE
 
@@ -159,10 +160,10 @@ class CIFAR10ResNet(Task):
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """With its data on the device; pixels stay bytes until they are used."""
-        del dtype
         moved = object.__new__(type(self))  # a copy would read the data again
         vars(moved).update(vars(self))
         moved.pixels, moved.classes = self.pixels.to(device), self.classes.to(device)
+        moved._scale = self._scale.to(device, dtype)  # here, since a step would wait for the copy
         return moved
 
     def __reduce__(self) -> tuple[Callable[..., Task], tuple[type[Self], Mapping[str, Scalar], str]]:
@@ -171,10 +172,7 @@ class CIFAR10ResNet(Task):
     def _seen(self, params: Params, pixels: Tensor) -> Tensor:
         """What the last layer sees of images, [B, features]."""
         like = params["weight"]
-        mean, deviation = (
-            torch.tensor(numbers, dtype=like.dtype, device=pixels.device).reshape(3, 1, 1)
-            for numbers in (MEAN, DEVIATION)
-        )
+        mean, deviation = self._scale.to(like.dtype)
         x = torch.relu(self._stem.apply(params, (pixels.to(like.dtype) / 255.0 - mean) / deviation))
         for block in self._blocks:
             x = block.apply(params, x)
