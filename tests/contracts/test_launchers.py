@@ -15,6 +15,7 @@ from gradlaw.running.tally import RunProgress
 from gradlaw.store.store import Store
 
 TINY, TROUBLED, CLAIMED = STUDIES / "tiny", STUDIES / "troubled", STUDIES / "claimed"
+SOUGHT = STUDIES / "sought"
 TWO_WORKERS = {"cpus": 1}
 INLINE = pytest.mark.parametrize("launcher", ["inline"], indirect=True)
 """For what holds before and after a launcher, or in the engine within: shown where it takes least."""
@@ -220,6 +221,27 @@ def test_numbers_do_not_depend_on_the_launcher(bench: Bench, tmp_path: Path) -> 
     bench.run(TINY, seeds=2, **TWO_WORKERS)
     run(TINY, seeds=2, store=tmp_path / "other", launcher="inline")
     assert numbers(bench.store) == numbers(tmp_path / "other")
+
+
+def test_rounds_follow_one_another_and_workers_outlive_them(bench: Bench, tmp_path: Path) -> None:
+    """A search and an edge at once: the same trials by either launcher, under Ray all by one worker."""
+    before = workers() if bench.launcher == "ray" else set()
+    assert bench.run(SOUGHT, preset="short", compile="never").complete
+    assert sum(line.startswith("round ") for line in bench.said) == 2
+    if bench.launcher == "ray":
+        assert len(workers() - before) == 1
+        run(SOUGHT, preset="short", store=tmp_path / "other", launcher="inline", compile="never")
+        plans = [
+            sorted(row["trial_id"] for row in counting(path)) for path in (bench.store, tmp_path / "other")
+        ]
+        assert plans[0] == plans[1]
+
+
+def workers() -> set[str]:
+    """Ids of all actors that the cluster has had."""
+    from ray._private import state
+
+    return set(state.actors())
 
 
 def test_a_worker_that_hangs_is_ended_and_its_neighbours_finish(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,21 @@ import torch
 from held import STUDIES, counting
 
 import gradlaw
+from gradlaw.adaptive.rounds import next_round
 from gradlaw.engine.footprint import Footprint, footprint, footprints
 from gradlaw.engine.memory import PeakBytes, cgroup_bytes, kept_to, process_bytes
 from gradlaw.errors import ConfigurationError
+from gradlaw.launch import resources
 from gradlaw.launch.base import Order
-from gradlaw.launch.resources import GIB, STEP_BYTES, Bundle, Cluster, Settled, declared_nodes
+from gradlaw.launch.resources import (
+    GIB,
+    STEP_BYTES,
+    Bundle,
+    Cluster,
+    Programs,
+    Settled,
+    declared_nodes,
+)
 from gradlaw.launch.room import WORKER_BYTES, bounded, local_device, widest_for
 from gradlaw.pack import Pack, Training
 from gradlaw.planning.planned import plan_study
@@ -127,7 +137,7 @@ def test_what_does_not_train_runs_on_the_cpu_of_a_node_that_may_have_no_gpu(
     pack: Pack, measured: Pack
 ) -> None:
     orders = [ordered(pack, device="auto"), *(ordered(measured, device=name) for name in ("auto", "cuda"))]
-    settled = Settled(orders, MIXED)
+    settled = Settled(orders, MIXED, Programs())
     assert [settled[at][0].device for at in range(3)] == ["cuda", "cpu", "cpu"]
     assert bounded(settled[1][0], 8, 16 * GIB).widest is None, "no GPU is asked how large it is"
 
@@ -205,6 +215,40 @@ def test_what_a_member_takes_is_what_running_it_takes(pack: Pack) -> None:
 def test_a_task_counts_its_data_once() -> None:
     (found,) = footprints(plan_study(TINY).plan.packs).values()
     assert found.task_bytes == 8 * 4 * 8, "eight rows of four float64"
+
+
+def test_a_program_is_looked_at_once_whatever_the_round_and_the_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each round of a search asks for the same programs; what takes other memory is another."""
+    looked: list[Pack] = []
+
+    def counted(packs: Iterable[Pack]) -> Mapping[int, Footprint]:
+        looked.extend(packs := list(packs))
+        return footprints(packs)
+
+    monkeypatch.setattr(resources, "footprints", counted)
+    declared = plan_study(STUDIES / "sought").plan.adaptive
+    assert declared
+    asks = next_round(declared, ())
+    first, second = declared.build(asks).packs, declared.build(asks).packs
+    programs = Programs()
+    programs.look(first)
+    num_programs = len({id(pack.program) for pack in first})
+    assert len(looked) == num_programs > 1
+    programs.look(second)
+    longer = [replace(pack, program=replace(training(pack), steps=7)) for pack in second]
+    programs.look(longer)
+    assert len(looked) == num_programs
+    found = [programs.footprint(pack.program) for pack in longer]
+    assert found == [footprint(training(pack), pack.members) for pack in longer]
+    programs.look([replace(first[0], program=replace(training(first[0]), dtype="float32"))])
+    assert len(looked) == num_programs + 1
+
+
+def training(pack: Pack) -> Training:
+    assert isinstance(pack.program, Training)
+    return pack.program
 
 
 def test_limits_of_control_groups_are_respected(tmp_path: Path) -> None:

@@ -318,8 +318,9 @@ class _Group(NamedTuple):
     def packs(self, study: str) -> Iterator[Pack]:
         places = sorted(self.places, key=itemgetter(0))
         program = self.program
-        if isinstance(program, Training):
-            program = replace(program, steps=max(steps for _, _, steps in places))
+        longest = max(steps for _, _, steps in places)
+        if isinstance(program, Training) and program.steps != longest:
+            program = replace(program, steps=longest)
         yield from self.frame.packs(study, program, ((item, seed) for seed, item, _ in places))
 
 

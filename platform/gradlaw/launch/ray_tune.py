@@ -33,7 +33,14 @@ from ray import cloudpickle, tune
 from gradlaw.launch import credentials
 from gradlaw.launch.cluster import joined_cluster, private_cluster
 from gradlaw.launch.patience import Patience
-from gradlaw.launch.resources import Bundle, Cluster, Settled, joined_resources, private_resources
+from gradlaw.launch.resources import (
+    Bundle,
+    Cluster,
+    Programs,
+    Settled,
+    joined_resources,
+    private_resources,
+)
 from gradlaw.launch.scratch import scratch
 from gradlaw.launch.trainable import PackTrainable
 from gradlaw.launch.tuning import ASK, Feed, Forward, Parcel, Stage, Stopped, amended
@@ -67,6 +74,7 @@ class RayLauncher(Launcher):
     def __init__(self, *, address: str | None = None) -> None:
         self._address = address
         self._seen: dict[Bundle, None] = {}
+        self._programs = Programs()
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -96,7 +104,7 @@ class RayLauncher(Launcher):
         is_there = bool(self._joins) or ray.is_initialized()
         with self.session() if is_there else nullcontext():
             cluster = joined_resources() if is_there else private_resources()
-        settled = Settled(orders, cluster)
+        settled = Settled(orders, cluster, self._programs)
         asks = sorted({settled[at][1] for at in range(len(orders))})
         cluster.refuse_impossible(asks)
         asked = f"resources: a pack asks for {'; or '.join(map(str, asks))}"
@@ -148,7 +156,7 @@ class RayLauncher(Launcher):
         """The packs of one round: those that may share a machine, and then those that run alone on it."""
         cluster = joined_resources().after_losses(self._seen)
         self._seen.update(dict.fromkeys(cluster.nodes))
-        settled = Settled(orders, cluster)
+        settled = Settled(orders, cluster, self._programs)
         if remark := cluster.remark(orders[0].device):
             on_report(Report(pack_id=orders[0].pack.pack_id, note=remark))
         asks: dict[Bundle, None] = {}

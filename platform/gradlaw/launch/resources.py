@@ -18,6 +18,7 @@ from gradlaw.engine.footprint import Footprint, footprints
 from gradlaw.errors import ConfigurationError
 from gradlaw.launch.base import Order
 from gradlaw.launch.room import AUTO, WORKER_BYTES
+from gradlaw.pack import Pack, Program, Training
 
 GIB = 2**30
 _NODE_GROUP = "ray.io/node-group"
@@ -175,21 +176,50 @@ def joined_resources() -> Cluster:
     )
 
 
+class Programs:
+    """What programs take, looked at once for all rounds and all numbers of steps."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, tuple[Training, Footprint | None]] = {}
+
+    def look(self, packs: Iterable[Pack]) -> None:
+        """Looks at those of some packs that are new."""
+        fresh: dict[object, tuple[Training, Pack]] = {}
+        for pack in packs:
+            if isinstance(pack.program, Training) and (key := _same(pack.program)) not in self._known:
+                fresh.setdefault(key, (pack.program, pack))
+        found = footprints(pack for _, pack in fresh.values())
+        self._known |= {key: (program, found.get(id(program))) for key, (program, _) in fresh.items()}
+
+    def footprint(self, program: Program | None) -> Footprint | None:
+        """What a program takes; None: not known."""
+        known = self._known.get(_same(program)) if isinstance(program, Training) else None
+        return known[1] if known else None
+
+
+def _same(program: Training) -> object:
+    """What two programs share that take the same memory; their parts are the same objects for as long."""
+    parts = (program.task, program.rule, program.schedule, *program.probes)
+    shapes = program.batch_size, program.sampling, program.accumulate, program.dtype
+    return (*map(id, parts), *shapes, program.target, program.halving is None)
+
+
 class Settled:
     """Orders as this cluster runs them: their device settled, what their programs take looked at.
 
     Args:
         orders: All that are to run.
         cluster: What there is to run on.
+        programs: What is known of programs; those that are new are added.
     """
 
-    def __init__(self, orders: Sequence[Order], cluster: Cluster) -> None:
-        self._orders, self._cluster = orders, cluster
-        self._footprints = footprints(order.pack for order in orders)
+    def __init__(self, orders: Sequence[Order], cluster: Cluster, programs: Programs) -> None:
+        self._orders, self._cluster, self._programs = orders, cluster, programs
+        programs.look(order.pack for order in orders)
 
     def __getitem__(self, at: int) -> tuple[Order, Bundle]:
         order = self._orders[at]
-        found = self._footprints.get(id(order.pack.program))
+        found = self._programs.footprint(order.pack.program)
         device = self._cluster.device(order.device) if order.trains else "cpu"
         order = replace(order, device=device, footprint=found)
         ask = self._cluster.ask_for(order)
