@@ -169,8 +169,9 @@ def _verdict(item: _Examined, decision: Decision, plan: PlanData, *, declared: b
 
 def _reason(item: _Examined, decision: Decision, plan: PlanData) -> str | None:
     record = plan.record
-    if record.kind == SMOKE:
-        return f"preset {record.preset} never decides"
+    if record.kind == SMOKE:  # what its SQL lacks is what such a plan is run for
+        unread = [decision.reason] if decision.outcome is Outcome.NO_DATA and decision.reason else []
+        return "; ".join([f"preset {record.preset} never decides", *(item.faults or unread)])
     reasons = [*item.faults] or ([decision.reason] if decision.reason else [])
     if not plan.complete:
         so_far = " so far, with rounds to come" if record.is_open else ""

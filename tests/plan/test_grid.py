@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plan_helpers import Flat, Nothing, plan_of
+from plan_helpers import Flat, Nothing, plan_of, study_of
 
 from gradlaw.ending import Halving, Target
 from gradlaw.errors import ConfigurationError
 from gradlaw.fingerprint import digest, encode
+from gradlaw.hyperparameter import Hyperparameter
 from gradlaw.pack import HALF_REASON, Training
-from gradlaw.planning.plan import Plan
+from gradlaw.planning.plan import Plan, make_plan
 from gradlaw.probes import ParameterMax
 from gradlaw.rules.sgd import SGD
 from gradlaw.schedules import LinearWarmup
-from gradlaw.study import Grid
+from gradlaw.study import Grid, Preset
 from gradlaw.tasks.modular_addition import ModularAddition
 
 
@@ -283,6 +285,51 @@ def test_a_task_made_with_values_that_no_trial_would_name_is_refused() -> None:
         ConfigurationError, match=r"got a ModularAddition made with .*modulus, width.*in values"
     ):
         plan_of(made)
+
+
+@pytest.mark.parametrize(
+    ("probes", "fault"),
+    [
+        (ParameterMax(), "probes: got a ParameterMax, allowed a tuple of probes; one alone is (probe,)"),
+        (
+            (ParameterMax,),
+            "probes: got <class 'gradlaw.probes.parameter_max.ParameterMax'>, allowed an instance",
+        ),
+    ],
+)
+def test_what_is_no_tuple_of_probes_is_told(probes: Any, fault: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        plan_of(grid(probes=probes))
+    assert caught.value.faults[0].startswith(fault)
+
+
+def test_a_grid_is_no_tuple_of_grids() -> None:
+    alone: Any = grid()
+    study = replace(study_of(), presets={"demo": Preset(doc="", grids=alone, seeds=1)})
+    with pytest.raises(ConfigurationError, match=r"grids: got a Grid, allowed a tuple of Grid; one alone is"):
+        make_plan(study, "demo")
+
+
+@pytest.mark.parametrize(
+    ("structural", "fault"),
+    [
+        (False, r"gain: _Scaled.__init__ takes it, but it is not declared structural=True"),
+        (True, r"depth: structural, but _Scaled.__init__ does not take it"),
+    ],
+)
+def test_a_task_is_made_with_what_it_declares_structural(structural: bool, fault: str) -> None:
+    gain = Hyperparameter(name="gain", default=1.0, structural=structural)
+    depth = Hyperparameter(name="depth", default=1, structural=structural)
+
+    class _Scaled(Flat):
+        hyperparameters = (gain, depth)
+
+        def __init__(self, gain: float = 1.0) -> None:
+            self.gain = gain
+
+    with pytest.raises(ConfigurationError, match=fault) as caught:
+        plan_of(grid(task=_Scaled, values={"gain": 2.0}))
+    assert len(caught.value.faults) == 1
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ def claim(name="m", test=MEAN, **fields):
         ),
         (replace(SHARES, reference_seeds=1), "reference_seeds: got 1, allowed >= 2"),
         (replace(SHARES, margin=1.0), "margin: got 1.0, allowed above 0 and below 1"),
+        (replace(MEAN, direction="grater"), "direction: got 'grater', allowed None, 'greater', 'less'"),
+        (Trend(direction="up", num_levels=3), "direction: got 'up', allowed 'greater', 'less'"),
     ],
 )
 def test_an_impossible_test_is_named(test, fault):
@@ -76,6 +78,12 @@ def test_faults_of_claims_come_all_at_once_and_before_those_of_seeds():
         "looked: control c: name: got 2 controls of this name, allowed one",
         "family main: alpha: got 0.0, 0.025, allowed one for all its claims",
     )
+
+
+def test_a_control_expects_one_of_two_outcomes():
+    control = Control(name="c", statement="s", sql="c.sql", test=MEAN, expect="refused")
+    fault = "m: control c: expect: got 'refused', allowed 'supported', 'refuted'"
+    assert declaration_faults([claim(controls=(control,))]) == [fault]
 
 
 def test_what_is_possible_passes():

@@ -334,6 +334,16 @@ def test_a_declaration_that_cannot_be_stored(store: Store) -> None:
         store.writer("toy", "p", tables=(twice,))
 
 
+def test_a_type_that_there_is_not_leaves_no_declaration_behind(store: Store, driver: ModuleType) -> None:
+    kind: Any = "int33"
+    strange = Table(name="t", grain="x", columns=(Column(name="n", type=kind),))
+    with pytest.raises(
+        SchemaError, match=r"table t: types: n: got 'int33'; allowed bool, int32, .*timestamp"
+    ):
+        store.writer("toy", "p", tables=(strange,))
+    store.writer("toy", "p", tables=(Table(name="t", grain="x", columns=(Column(name="n", type="int32"),)),))
+
+
 @pytest.mark.parametrize("name", ["Value", "a b", "é", "x" * 101, ""])
 def test_a_column_has_a_name_that_sql_needs_not_quote(name: str, store: Store) -> None:
     table = Table(name="t", grain="x", columns=(Column(name=name, type="string"),))

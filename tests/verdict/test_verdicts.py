@@ -213,6 +213,19 @@ def test_smoke_never_decides(judged: Path, tmp_path: Path) -> None:
     assert store.store.locks("judged") == ()
 
 
+def test_smoke_tells_what_the_sql_lacks(
+    judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(judged, preset="smoke", store=tmp_path / "s", launcher="inline")
+    import judged.claims as declared
+
+    broken = tuple(replace(claim, sql="lost.sql", gate=None, controls=()) for claim in declared.CLAIMS[:1])
+    monkeypatch.setattr(declared, "CLAIMS", broken)
+    (verdict,) = open_store(tmp_path / "s").verdicts([judged])
+    assert verdict.verdict is Outcome.INCONCLUSIVE
+    assert str(verdict.reason).startswith("preset smoke never decides; lost.sql: its parameters are none")
+
+
 @pytest.mark.parametrize(
     ("how", "kind"), [({"explore": True}, "explore"), ({"set": {"size": [2, 4]}}, "variant")]
 )

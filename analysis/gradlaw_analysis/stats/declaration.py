@@ -10,6 +10,7 @@ from itertools import pairwise
 from gradlaw.claim import (
     AllBelow,
     Claim,
+    Direction,
     Distribution,
     Mean,
     PairedDifference,
@@ -52,6 +53,8 @@ def _claim(claim: Claim) -> Iterator[str]:
         yield f"control {name}: {text}"
     for control in claim.controls:
         yield from (f"control {control.name}: {text}" for text in _test(control.test))
+        if control.expect not in ("supported", "refuted"):
+            yield f"control {control.name}: expect: got {control.expect!r}, allowed 'supported', 'refuted'"
 
 
 def _twice(kind: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -73,8 +76,15 @@ def _test(test: Statistic) -> Iterator[str]:
             yield f"bound: got {test.bound}, allowed >= 0"
     elif not test.horizon > 0:
         yield f"horizon: got {test.horizon}, allowed > 0"
+    if hasattr(test, "direction") and test.direction not in (directions := _directions(test)):
+        yield f"direction: got {test.direction!r}, allowed {', '.join(map(repr, directions))}"
     if isinstance(test, PairedDifference | Survival) and test.arms[0] == test.arms[1]:
         yield f"arms: got {test.arms[0]!r} twice, allowed two arms"
+
+
+def _directions(test: Statistic) -> tuple[Direction | None, ...]:
+    always = isinstance(test, Trend | Survival)  # without one there is nothing to ask
+    return ("greater", "less") if always else (None, "greater", "less")
 
 
 def _located(test: Mean | Slope | PairedDifference | Proportion) -> Iterator[str]:

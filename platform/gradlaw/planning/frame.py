@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from inspect import Parameter, signature
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -198,6 +199,28 @@ def _versioned(part: Task | type[Task | Measurement | Rule | Schedule]) -> str:
 
 
 def _construct(kind: Callable[..., Part], values: Values) -> Part:
-    """An instance of a task, rule, schedule or measurement from its structural hyperparameters."""
+    """An instance of a task, rule, schedule or measurement from its structural hyperparameters.
+
+    Raises:
+        ConfigurationError: It does not take one of these, or takes one that is not structural: that would
+            stay at its default, whatever the trial is recorded with.
+    """
     declared: tuple[Hyperparameter, ...] = getattr(kind, "hyperparameters", ())
-    return kind(**{item.name: values[item.name] for item in declared if item.structural})
+    given = {item.name: values[item.name] for item in declared if item.structural}
+    taken = signature(kind).parameters
+    takes_any = any(item.kind is Parameter.VAR_KEYWORD for item in taken.values())
+    name = getattr(kind, "__name__", repr(kind))
+    faults = [
+        f"{item}: structural, but {name}.__init__ does not take it; allowed: it takes it by this name"
+        for item in given
+        if item not in taken and not takes_any
+    ]
+    faults += [
+        f"{item.name}: {name}.__init__ takes it, but it is not declared structural=True and would stay at "
+        "its default; allowed: structural, or read where hyperparameters are given (update, measure)"
+        for item in declared
+        if item.name in taken and not item.structural
+    ]
+    if faults:
+        raise ConfigurationError(faults)
+    return kind(**given)

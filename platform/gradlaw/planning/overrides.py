@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from gradlaw.errors import ConfigurationError
 from gradlaw.hyperparameter import Hyperparameter, Scalar, unknown_names
 from gradlaw.planning.frame import declared_by
 from gradlaw.planning.grid_faults import STEPS, is_measurement, items_of
 from gradlaw.planning.probe_settings import MARK, set_probes
+from gradlaw.probe import Probe
 from gradlaw.study import Arm, Grid, Preset
 
 Settings = dict[str, Scalar | tuple[Scalar, ...]]
@@ -23,9 +25,17 @@ def override(preset: Preset, given: Mapping[str, object]) -> tuple[Preset, Setti
     Args:
         preset: As it is declared.
         given: Values, or lists of values, by name of a hyperparameter, or by ``probe.setting``.
+
+    Raises:
+        ConfigurationError: The preset's grids, or a grid's probes, are none.
     """
+    if not isinstance(preset.grids, tuple):
+        got = type(preset.grids).__name__
+        raise ConfigurationError([f"grids: got a {got}, allowed a tuple of Grid; one alone is (grid,)"])
     arms = [arm for search in preset.searches for arm in search.arms]
     grids = [*preset.grids, *(arm.grid for arm in arms)]
+    if strange := [fault for grid in grids for fault in _strange_probes(grid)]:
+        raise ConfigurationError(strange)
     declared: dict[str, Hyperparameter] = {STEPS.name: STEPS}
     for grid in grids:
         declared.update(declared_by(grid))
@@ -45,6 +55,18 @@ def override(preset: Preset, given: Mapping[str, object]) -> tuple[Preset, Setti
         for search in preset.searches
     )
     return replace(preset, grids=tuple(plain), searches=searches), settings, faults
+
+
+def _strange_probes(grid: Grid) -> list[str]:
+    """What stands in place of probes; all else asks them for their names."""
+    if not isinstance(grid.probes, tuple):
+        got = type(grid.probes).__name__
+        return [f"probes: got a {got}, allowed a tuple of probes; one alone is (probe,)"]
+    return [
+        f"probes: got {item!r}, allowed an instance of a MetricProbe or TableProbe, as Probe()"
+        for item in grid.probes
+        if not isinstance(item, Probe)
+    ]
 
 
 def _typed(item: Hyperparameter, value: object) -> tuple[Scalar | tuple[Scalar, ...], list[str]]:

@@ -68,12 +68,20 @@ def arrow_schema(columns: Sequence[Column], *, nullable: bool | None = None) -> 
 
 
 def check_table(table: Table) -> None:
-    """Raises if a declaration cannot be stored: a column twice, one the store adds, or no name for SQL."""
+    """Raises if a declaration cannot be stored.
+
+    A column twice, one the store adds, no name for SQL, or a type that there is not: what is written of it
+    stays.
+    """
     names = [paths.check(f"column of {table.name}", column.name) for column in table.columns]
     added = {column.name for column in KEYS}
     faults = sorted({name for name in names if names.count(name) > 1 or name in added})
     if faults:
         msg = f"table {table.name}: columns {', '.join(faults)} are declared twice or added by the store"
+        raise SchemaError(msg)
+    strange = [f"{item.name}: got {item.type!r}" for item in table.columns if item.type not in ARROW_TYPES]
+    if strange:
+        msg = f"table {table.name}: types: {'; '.join(strange)}; allowed {', '.join(ARROW_TYPES)}"
         raise SchemaError(msg)
 
 
