@@ -63,7 +63,7 @@ def one_was_out_of_memory(store: Path) -> None:
 
 def test_a_measurement_that_takes_too_much_ends_alone(tmp_path: Path) -> None:
     """The memory asked for is kept to, so that numpy cannot have more."""
-    how: dict[str, Any] = {"preset": "hungry", "set": {"most_mib": 2560}, "store": tmp_path}
+    how: dict[str, Any] = {"preset": "hungry", "set": {"most_mib": 1792}, "store": tmp_path}
     summary = gradlaw.run(PLACED, memory_gb=process_bytes() / GIB + 1.0, **how)
     assert summary.complete
     assert summary.states == {"done": 3, "out_of_memory": 1}
