@@ -10,7 +10,7 @@ from gradlaw.claim import Mean, Outcome, Slope
 from gradlaw_analysis import OpenStore
 from gradlaw_analysis.declared import ClaimChange
 from gradlaw_analysis.report.terminal import write_verdicts
-from gradlaw_analysis.report.words import data_first, grouped, p_values_text, quantity_text
+from gradlaw_analysis.report.words import data_first, grouped, p_values, quantity_text
 
 SLOPE = Slope(target=-0.5, margin=0.01, sd=0.004)
 
@@ -60,6 +60,7 @@ def test_changes_that_are_alike_are_told_once_and_none_is_lost() -> None:
 
 def test_both_p_are_told_but_of_what_is_refuted_the_one_it_rests_on(opened: OpenStore, judged: Path) -> None:
     verdict = replace(opened.verdicts([judged], record=False)[0], p_value=0.01, p_complement=0.75)
-    assert p_values_text(replace(verdict, verdict=Outcome.SUPPORTED)) == "0.01, 0.75 of the complement"
+    supported = replace(verdict, verdict=Outcome.SUPPORTED)
+    assert p_values(supported) == ("p, and p of the complement", "0.01, 0.75")
     refuted = replace(verdict, verdict=Outcome.REFUTED, p_value=0.002, p_complement=0.002)
-    assert p_values_text(refuted) == "0.002 of the complement"
+    assert p_values(refuted) == ("p of the complement", "0.002")

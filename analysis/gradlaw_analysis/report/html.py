@@ -69,7 +69,7 @@ def _environment() -> Environment:
         "moment": words.moment,
         "number": number,
         "p": p_text,
-        "p_values": words.p_values_text,
+        "p_values": words.p_values,
         "picture": _picture,
         "quantity": words.quantity_text,
         "slug": lambda outcome: outcome.value.replace(" ", "-"),

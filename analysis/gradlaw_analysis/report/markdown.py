@@ -85,13 +85,13 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _claim(study: StudyContent, verdict: Verdict) -> list[str]:
-    claim = verdict.claim
+    claim, (what, numbers) = verdict.claim, words.p_values(verdict)
     facts = [
         f"Claim {code(claim.name)}: **{verdict.verdict.value}**" + (" (exploratory)" * verdict.exploratory),
         f"Source: {text(claim.source)}",
         f"{text(words.quantity_text(claim.test)).capitalize()}: {words.estimate_text(verdict)} "
         f"{text(words.interval_text(verdict))} ({words.level_text(verdict) or 'no interval'})",
-        f"p {text(words.p_values_text(verdict))}; adjusted {text(p_text(verdict.p_adjusted))} "
+        f"{what}: {text(numbers)}; adjusted {text(p_text(verdict.p_adjusted))} "
         f"(alpha {claim.alpha}, {verdict.family_size} in family {text(claim.family)})",
         f"{words.exclusions_text(verdict)}; {words.completeness_text(verdict)}; "
         f"seeds for 80% power: {verdict.seeds_needed or 'not known'}",

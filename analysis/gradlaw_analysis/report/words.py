@@ -95,12 +95,12 @@ def quantity_text(test: Statistic) -> str:
     return text
 
 
-def p_values_text(verdict: Verdict) -> str:
-    """The p of the claim and of its complement; of what is refuted the latter alone, on which it rests."""
-    complement = f"{p_text(verdict.p_complement)} of the complement"
+def p_values(verdict: Verdict) -> tuple[str, str]:
+    """The p of both sides, and what they are of; of what is refuted the complement's alone."""
+    complement = p_text(verdict.p_complement)
     if verdict.verdict is Outcome.REFUTED:
-        return complement
-    return f"{p_text(verdict.p_value)}, {complement}"
+        return "p of the complement", complement
+    return "p, and p of the complement", f"{p_text(verdict.p_value)}, {complement}"
 
 
 def grouped(changes: Iterable[ClaimChange]) -> list[tuple[ClaimChange, tuple[str, ...]]]:
