@@ -12,11 +12,14 @@ import gradlaw
 from gradlaw import fingerprint
 from gradlaw.engine.measure import measure
 from gradlaw.errors import ConfigurationError, SchemaError, UsageError
+from gradlaw.launch.committing import commit_unrun
 from gradlaw.pack import Program
+from gradlaw.planning.planned import plan_study
 from gradlaw.running import pending
 from gradlaw.running.runner import RunSummary
 from gradlaw.store.compaction import compact
 from gradlaw.store.store import Store
+from gradlaw.trial import State
 
 TINY = Path(__file__).parents[1] / "fixtures" / "studies" / "tiny"
 
@@ -70,6 +73,18 @@ def test_a_changed_source_of_the_same_version_is_told(
     again = run(tmp_path, lines)
     assert [line for line in lines if line.startswith(f"warning: {held.trials_planned} trials")]
     assert again.trials_run == 0
+
+
+def test_what_lacked_memory_runs_once_more_if_asked_and_what_it_measures_counts(tmp_path: Path) -> None:
+    store, plan = Store.create(tmp_path), plan_study(TINY, preset="smoke").plan
+    for pack in plan.packs:
+        reasons = {member.trial.trial_id: "no room" for member in pack.members}
+        commit_unrun(store, pack, reasons, State.OUT_OF_MEMORY, {})
+    held = run(tmp_path)
+    assert (held.trials_run, held.states) == (0, {"out_of_memory": held.trials_planned})
+    again = run(tmp_path, retry_failed=True)
+    assert (again.trials_run, again.states) == (held.trials_planned, {"done": held.trials_planned})
+    assert run(tmp_path, retry_failed=True).trials_run == 0
 
 
 @pytest.mark.parametrize("merged", [False, True])
