@@ -53,7 +53,8 @@ def test_the_time_limit_ends_a_job_cleanly_and_the_next_one_finishes_each_trial_
     monkeypatch.setenv("TROUBLED_HURRY", str(hurry))
     slurm, script, store = Slurm(tmp_path / "stubs"), tmp_path / "job.sbatch", tmp_path / "store"
     words = ["submit", str(STUDIES / "troubled"), "--preset", "slow", "--seeds", str(SEEDS)]
-    words += ["--compile", "never", "--store", str(store), "--slurm", "--nodes", "2", "--cpus-per-task", "1"]
+    words += ["--set", f"steps={STEPS}", "--compile", "never", "--store", str(store)]
+    words += ["--slurm", "--nodes", "2", "--cpus-per-task", "1"]
     result = CliRunner().invoke(app, [*words, "--time", "30", "--out", str(script)])
     assert result.exit_code == 0, result.output
     log = tmp_path / "log"
