@@ -19,9 +19,10 @@ PACKS, TRIALS, STEPS = 2, 40, 10_000
 IO = Path("/proc/self/io")
 
 
-@pytest.fixture
-def compacted(store: Store, driver: ModuleType) -> str:
-    """Trials spread over packs as their ids are drawn; numbers that no compressor folds."""
+@pytest.fixture(scope="module")
+def compacted(driver: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Trials spread over packs, as their ids are; numbers that no compressor folds."""
+    store = Store.create(tmp_path_factory.mktemp("lookup") / "store")
     draw = np.random.default_rng(1)
     for pack in range(PACKS):
         numbers = range(pack, PACKS * TRIALS, PACKS)

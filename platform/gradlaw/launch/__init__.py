@@ -5,7 +5,7 @@
 - What a pack is given: ``resources`` is what the cluster has and a pack asks for, ``room`` what the worker
   makes of its share; ``credentials`` of a bucket go to it with the orders.
 - The cluster: ``cluster`` starts or joins one, ``reach`` asks first whether it can be joined, ``auth`` sees
-  to its token, ``facts`` asks its nodes for the doctor.
+  to its token, ``facts`` asks its nodes for the doctor; ``scratch`` is where its files lie for that time.
 """
 
 from __future__ import annotations
