@@ -62,9 +62,10 @@ def _strange_probes(grid: Grid) -> list[str]:
     if not isinstance(grid.probes, tuple):
         got = type(grid.probes).__name__
         return [f"probes: got a {got}, allowed a tuple of probes; one alone is (probe,)"]
+    given: tuple[object, ...] = grid.probes
     return [
         f"probes: got {item!r}, allowed an instance of a MetricProbe or TableProbe, as Probe()"
-        for item in grid.probes
+        for item in given
         if not isinstance(item, Probe)
     ]
 
