@@ -10,6 +10,7 @@ import pandas as pd
 
 from gradlaw.claim import Claim, Control, Gate, Outcome
 from gradlaw.errors import ClaimError, UnknownNameError
+from gradlaw.plan_kind import PlanKind
 from gradlaw.studies import StudyFolder
 from gradlaw_analysis.decide import Decision, Evidence, decide
 from gradlaw_analysis.declared import claim_documents, declared_before_data
@@ -17,9 +18,6 @@ from gradlaw_analysis.plan_data import PlanData
 from gradlaw_analysis.sample_sql import bind, gate_sql, sample_sql
 from gradlaw_analysis.stats import Effect, claim_rng, evaluate
 from gradlaw_analysis.verdict import GateCount, Verdict
-
-CONFIRM, SMOKE = "confirm", "smoke"
-"""Kinds of plan: the one that decides, and the one that only tests the plumbing."""
 
 
 def judge(folder: StudyFolder, plan: PlanData, locks: Sequence[Mapping[str, Any]]) -> tuple[Verdict, ...]:
@@ -138,7 +136,7 @@ def _verdict(item: _Examined, decision: Decision, plan: PlanData, *, declared: b
         kind=record.kind,
         claim=item.evidence.claim,
         verdict=decision.outcome,
-        exploratory=decision.exploratory or record.kind != CONFIRM,
+        exploratory=decision.exploratory or record.kind != PlanKind.CONFIRM,
         reason=_reason(item, decision, plan),
         estimate=decision.estimate,
         ci_low=decision.ci_low,
@@ -161,7 +159,7 @@ def _verdict(item: _Examined, decision: Decision, plan: PlanData, *, declared: b
         files=plan.files(item.sql),
         git_commit=record.git_commit,
     )
-    if record.kind != SMOKE:
+    if record.kind != PlanKind.SMOKE:
         return verdict
     # No p of it is shown: its trials test the plumbing, and a look at them is a look at nothing.
     return replace(verdict, verdict=Outcome.INCONCLUSIVE, p_value=None, p_complement=None, p_adjusted=None)
@@ -169,7 +167,7 @@ def _verdict(item: _Examined, decision: Decision, plan: PlanData, *, declared: b
 
 def _reason(item: _Examined, decision: Decision, plan: PlanData) -> str | None:
     record = plan.record
-    if record.kind == SMOKE:  # what its SQL lacks is what such a plan is run for
+    if record.kind == PlanKind.SMOKE:  # what its SQL lacks is what such a plan is run for
         unread = [decision.reason] if decision.outcome is Outcome.NO_DATA and decision.reason else []
         return "; ".join([f"preset {record.preset} never decides", *(item.faults or unread)])
     reasons = [*item.faults] or ([decision.reason] if decision.reason else [])
@@ -179,7 +177,7 @@ def _reason(item: _Examined, decision: Decision, plan: PlanData) -> str | None:
             f"the plan is incomplete: {plan.num_ended} of {plan.num_planned} trials{so_far}, "
             f"{len(plan.seeds)} of {record.num_seeds} seeds"
         )
-    if record.kind != CONFIRM:
+    if record.kind != PlanKind.CONFIRM:
         reasons.append(f"a plan of kind {record.kind} decides nothing")
     elif decision.exploratory:
         looks = ", ".join(map(str, item.evidence.claim.looks or (plan.declared_seeds,)))

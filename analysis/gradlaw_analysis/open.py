@@ -13,6 +13,7 @@ from gradlaw import provenance
 from gradlaw.claim import Claim
 from gradlaw.claim_lock import lock_digest
 from gradlaw.errors import StoreError, UnknownNameError
+from gradlaw.plan_kind import PlanKind
 from gradlaw.store.compaction import Compaction
 from gradlaw.store.compaction import compact as compact_store
 from gradlaw.store.leases import Leases
@@ -22,7 +23,7 @@ from gradlaw.studies import Claimless, StudyFolder, find_studies, find_study
 from gradlaw_analysis.catalog import Catalog
 from gradlaw_analysis.decide import is_exploratory
 from gradlaw_analysis.declared import claim_changes, claim_documents
-from gradlaw_analysis.judge import CONFIRM, judge
+from gradlaw_analysis.judge import judge
 from gradlaw_analysis.plan_data import PlanData
 from gradlaw_analysis.record import record_verdicts
 from gradlaw_analysis.sql import Limits, Parameter, iter_sql, run_sql
@@ -253,7 +254,7 @@ def choose_plan(
             known = {record.plan_id for record in own}
             raise UnknownNameError(plan, kind=f"plan of study {study}", known=known)
         return named[0]
-    confirming = [record for record in own if record.kind == CONFIRM]
+    confirming = [record for record in own if record.kind == PlanKind.CONFIRM]
     deciding = [record for record in confirming if _is_look(record, claims)]
     chosen = (deciding or confirming or own)[-1]
     if deciding and chosen is not confirming[-1]:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gradlaw import provenance
+from gradlaw.plan_kind import PlanKind
 from gradlaw.store.store import Store
 from gradlaw.studies import StudyFolder
 from gradlaw_analysis.declared import claim_documents
-from gradlaw_analysis.judge import SMOKE
 from gradlaw_analysis.verdict import Verdict
 
 EVALUATION = "evaluation"
@@ -35,7 +35,7 @@ def record_verdicts(store: Store, folder: StudyFolder, verdicts: Sequence[Verdic
     held = [_identity(lock) for lock in store.locks(folder.name) if lock.get("kind") == EVALUATION]
     written = 0
     for verdict in verdicts:
-        if verdict.kind == SMOKE:
+        if verdict.kind == PlanKind.SMOKE:
             continue
         whole = verdict.document()
         shown = {name: whole[name] for name in _SHOWN}

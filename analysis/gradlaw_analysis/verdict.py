@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gradlaw.claim import Claim, Outcome
+from gradlaw.plan_kind import PlanKind
 from gradlaw_analysis.decide import ControlResult
 from gradlaw_analysis.json_values import plain
 
@@ -77,7 +78,7 @@ class Verdict:
     study: str
     plan: str
     preset: str
-    kind: str
+    kind: PlanKind
     claim: Claim
     verdict: Outcome
     exploratory: bool

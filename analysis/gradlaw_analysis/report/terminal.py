@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.text import Text
 
 from gradlaw.errors import UnknownNameError
+from gradlaw.plan_kind import PlanKind
 from gradlaw.text import printable
 from gradlaw_analysis.figures.numbers import p_text
-from gradlaw_analysis.judge import SMOKE
 from gradlaw_analysis.report.words import (
     STYLES,
     data_first,
@@ -121,7 +121,7 @@ def _notes(verdict: Verdict) -> list[str]:
     notes = []
     if verdict.reason:
         notes.append(f"{'* exploratory: ' if verdict.exploratory else ''}{verdict.reason}")
-    if not verdict.declared_before_data and verdict.kind != SMOKE:
+    if not verdict.declared_before_data and verdict.kind != PlanKind.SMOKE:
         notes.append("not declared before data: no lock older than it holds this claim")
     return notes
 
