@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gradlaw.errors import ConfigurationError
-from gradlaw.planning.plan import Plan, PlanKind, make_plan
+from gradlaw.plan_kind import PlanKind
+from gradlaw.planning.plan import Plan, make_plan
 from gradlaw.planning.planned import plan_study
 from gradlaw.probe import Columns, Probe, Snapshot, TableProbe
 from gradlaw.probes.noise_scale import NoiseScale

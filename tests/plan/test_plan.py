@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from plan_helpers import Flat, plan_of
 
 from gradlaw.errors import ConfigurationError, UnknownNameError
-from gradlaw.planning.plan import EXPLORE_SEED, Plan, PlanKind, make_plan
+from gradlaw.plan_kind import PlanKind
+from gradlaw.planning.plan import EXPLORE_SEED, Plan, make_plan
 from gradlaw.probe import Probe
 from gradlaw.probes import ParameterMax, ParameterNorm
 from gradlaw.rules.sgd import SGD

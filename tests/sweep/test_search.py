@@ -10,7 +10,7 @@ import pytest
 
 import gradlaw
 from gradlaw.errors import ConfigurationError
-from gradlaw.planning.plan import PlanKind
+from gradlaw.plan_kind import PlanKind
 from gradlaw.probes import FullLoss
 from gradlaw.rules import RULES
 from gradlaw.rules.sgd import SGD

@@ -11,7 +11,8 @@ import torch
 from study_parts import crossed, results_of
 
 from gradlaw.engine.recorder import MemoryRecorder
-from gradlaw.planning.plan import PlanKind, make_plan
+from gradlaw.plan_kind import PlanKind
+from gradlaw.planning.plan import make_plan
 from gradlaw.random import streams_of
 from gradlaw.tasks.digits import DigitsMLP
 from gradlaw.trial import State

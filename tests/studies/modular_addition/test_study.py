@@ -12,7 +12,8 @@ from study_parts import results_of
 
 from gradlaw.engine.recorder import MemoryRecorder
 from gradlaw.errors import ConfigurationError
-from gradlaw.planning.plan import PlanKind, make_plan
+from gradlaw.plan_kind import PlanKind
+from gradlaw.planning.plan import make_plan
 from gradlaw.probe import TableProbe
 from gradlaw.probes.weights import Weights
 from gradlaw.schedules import WarmupStableDecay
