@@ -13,13 +13,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import pytest
 from canaries import ENVIRONMENT, files_below, found_in
+from processes import family
 
 from gradlaw_analysis import open_store
 
@@ -52,6 +55,9 @@ from gradlaw.launch.cluster import joined_cluster
 with joined_cluster(sys.argv[1]):
     print("joined")
 """
+
+
+Told = TypeVar("Told")
 
 
 @dataclass
@@ -96,10 +102,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     try:
         _until(lambda: begun.exists() or process.poll() is not None)
         assert process.poll() is None, process.communicate()
-        me = psutil.Process(process.pid)
-        processes = [me, *me.children(recursive=True)]
+        processes = family(process.pid)
         address, folder = _cluster_of(processes)
-        copied = shutil.copytree(folder, base / "session", ignore=shutil.ignore_patterns("sockets"))
+        copied = _copied(folder, base)
         yield Run(process, home, store, processes, address, folder, copied)
         gate.touch()
         output, errors = process.communicate(timeout=LIMIT_S)
@@ -112,9 +117,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 def test_every_port_is_on_loopback(run: Run) -> None:
     open_to = [
-        (process.name(), connection.laddr.ip)
-        for process in run.processes
-        for connection in process.net_connections("inet")
+        (name, connection.laddr.ip)
+        for name, connections in _each(run.processes, lambda one: (one.name(), one.net_connections("inet")))
+        for connection in connections
         if connection.status == psutil.CONN_LISTEN or (not connection.raddr and connection.type == 2)
     ]
     assert len(open_to) >= 4  # the head, the node, a worker, the driver
@@ -127,7 +132,8 @@ def test_the_token_is_made_for_its_owner_alone(run: Run) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     # those that show their environment: some write their title over it
-    assert {process.environ().get("RAY_AUTH_MODE") for process in run.processes[1:]} - {None} == {"token"}
+    modes = _each(run.processes[1:], lambda process: process.environ().get("RAY_AUTH_MODE"))
+    assert {*modes} - {None} == {"token"}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +189,7 @@ def test_nobody_else_can_enter_the_clusters_folder(run: Run) -> None:
 
 
 def test_no_command_line_and_no_log_of_ray_holds_a_secret(run: Run) -> None:
-    lines = [(str(process.pid), " ".join(process.cmdline()).encode()) for process in run.processes]
+    lines = _each(run.processes, lambda one: (str(one.pid), " ".join(one.cmdline()).encode()))
     assert len(lines) >= 4
     logs = files_below(run.session)
     assert len(logs) >= 10
@@ -222,9 +228,28 @@ def _environment_of_others() -> dict[str, str]:
 
 def _cluster_of(processes: list[psutil.Process]) -> tuple[str, Path]:
     """Address and folder, as the node's own process was told."""
-    said = [word.lstrip("-").partition("=") for process in processes for word in process.cmdline()]
+    lines = _each(processes, lambda process: process.cmdline())
+    said = [word.lstrip("-").partition("=") for line in lines for word in line]
     words = {name.replace("-", "_"): value for name, mark, value in said if mark}
     return words["gcs_address"], Path(words["session_dir"]).parent
+
+
+def _each(processes: list[psutil.Process], ask: Callable[[psutil.Process], Told]) -> list[Told]:
+    """What each says that is still there: a worker of Ray that has nothing to do ends by itself."""
+    told = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            told.append(ask(process))
+    return told
+
+
+def _copied(folder: Path, base: Path) -> Path:
+    """A copy of a folder that is being written to: a file may go while the others are copied."""
+    for number in range(20):
+        with suppress(shutil.Error):
+            ignored = shutil.ignore_patterns("sockets")
+            return Path(shutil.copytree(folder, base / f"session{number}", ignore=ignored))
+    raise AssertionError(folder)
 
 
 def _knock(run: Run, own: dict[str, str]) -> subprocess.CompletedProcess[str]:
