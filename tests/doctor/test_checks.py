@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from gradlaw.cli import app
-from gradlaw.doctor import cluster, devices, examine, software
+from gradlaw.doctor import cluster, devices, examine, software, torch_facts
 from gradlaw.doctor.examine import CHECKS, Examined
 from gradlaw.doctor.finding import ExaminationError, Finding, Subject, in_child
 from gradlaw.errors import ConfigurationError, UsageError
@@ -158,6 +159,33 @@ def test_gpus_that_the_driver_has_and_torch_does_not_see(
     found = _of("gpus")[-1]
     assert found.level in ("fail", "warn")
     assert "the driver has 2 and torch" in found.found
+
+
+@pytest.mark.parametrize(("hidden", "level"), [("0", "warn"), (None, "fail")])
+def test_gpus_that_are_hidden_are_told_from_those_that_torch_cannot_use(
+    hidden: str | None, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = {"gpus": [], "torch": "2.13", "cuda": "13.0"}
+    monkeypatch.setattr(devices, "in_child", lambda *words, limit_s: facts)
+    monkeypatch.setattr(devices, "_driver", lambda: ["550.54.15"] * 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    (found,) = _of("gpus")
+    assert (found.level, "CUDA_VISIBLE_DEVICES" in found.remedy) == (level, hidden is not None)
+
+
+def test_a_driver_too_old_for_torch_is_told_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts GPUs that it cannot touch."""
+
+    def touched(number: int) -> None:
+        msg = "The NVIDIA driver on your system is too old (found version 11040).\nPlease update it."
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", touched)
+    (gpu,) = torch_facts._kernels()["gpus"]
+    assert gpu["cause"] == "The NVIDIA driver on your system is too old (found version 11040)."
 
 
 def test_gpus_that_compute_wrongly_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:

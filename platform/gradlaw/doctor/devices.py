@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -30,10 +31,11 @@ def gpus(_: Subject) -> Iterator[Finding]:
             yield Finding("ok", f"{found}; driver {driver[0]}, CUDA {facts['cuda']}" if driver else found)
     if len(driver) > len(seen):
         found = f"the driver has {len(driver)} and torch {facts['torch']} sees {len(seen)}"
-        remedy = "install a torch built for CUDA: pytorch.org"
-        if facts["cuda"]:
+        hidden = bool(facts["cuda"]) and "CUDA_VISIBLE_DEVICES" in os.environ
+        remedy = "install a torch built for CUDA and for this driver: pytorch.org"
+        if hidden:
             remedy = "CUDA_VISIBLE_DEVICES hides some; unset it if that is not meant"
-        yield Finding("warn" if facts["cuda"] else "fail", found, remedy)
+        yield Finding("warn" if hidden else "fail", found, remedy)
     elif not seen:
         yield Finding("ok", "none: packs run on the CPU")
 

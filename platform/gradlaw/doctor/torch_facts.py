@@ -14,14 +14,15 @@ def _kernels() -> dict[str, Any]:
 
     found = []
     for number in range(torch.cuda.device_count()):
-        properties = torch.cuda.get_device_properties(number)
-        cause = ""
-        try:
+        name, size, cause = "a GPU", 0, ""
+        try:  # the first touch of a GPU is what fails where torch and driver do not fit
+            properties = torch.cuda.get_device_properties(number)
+            name, size = properties.name, properties.total_memory
             ones = torch.ones(64, 64, device=f"cuda:{number}")
             cause = "" if (ones @ ones).sum().item() == 64.0**3 else "a product of matrices came out wrong"
         except RuntimeError as error:
             cause = str(error).splitlines()[0]
-        found.append({"name": properties.name, "bytes": properties.total_memory, "cause": cause})
+        found.append({"name": name, "bytes": size, "cause": cause})
     return {"gpus": found, "torch": str(torch.__version__), "cuda": torch.version.cuda or ""}
 
 
