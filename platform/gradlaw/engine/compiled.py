@@ -126,9 +126,9 @@ def _compiled(graph: GraphModule, tensors: Sequence[Tensor]) -> Flat:
 def _compiled_writing(graph: GraphModule, tensors: Sequence[Tensor], num_moved: int) -> Flat | None:
     """What the compiler makes of a graph that writes its first outputs over inputs; None if it cannot.
 
-    On a CPU torch 2.13 looks up, at which places of a value that stays within a loop each node behind it in
-    that loop reads it, and raises a KeyError for a node that does not: one that is behind it since it writes
-    over an input of the value's (pytorch's issues 188228 and 196570). Without writes there is no such node.
+    On a CPU torch 2.13 keeps a value in a buffer of its loop only if all that depends on it reads it there, and
+    asks with a KeyError those that do not read it at all: writes over what the value was made of, which only
+    have to come later (the look-up of pytorch's issues 188228 and 196570). Without writes there are none.
     """
     from torch._inductor.exc import InductorError
 
