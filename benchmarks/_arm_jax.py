@@ -12,6 +12,7 @@ from _arms import Arm
 from _cases import BETA1, BETA2, EPS, LOG_EVERY, Problem
 from numpy.typing import NDArray
 
+jax.config.update("jax_default_matmul_precision", "highest")  # on GPUs its float32 products are TF32 else
 STEPS_PER_CALL = 50
 
 Tree = Any  # JAX has no type for its trees

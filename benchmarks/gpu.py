@@ -1,16 +1,21 @@
 """Packs on a GPU: trials a second against the width of the pack, and the share of the card's ceilings.
 
 Each line is a JSON object: one arm on one case at one width; ``trials_per_s`` counts trials of 1,000
-steps. An arm ``floor`` gives the card's measured ceilings. Needs torch, numpy, pyarrow and safetensors;
-the digits need scikit-learn too, and are left out without it. What is measured: docs/benchmarks.md.
+steps. An arm ``floor`` gives the card's measured ceilings. ``python benchmarks/gpu.py --keep --minutes 25``
+keeps in results/gpu.jsonl what it has measured by then; what failed or was left out is told on stderr.
+Needs torch, numpy, pyarrow and safetensors; the digits need scikit-learn too, and are left out without it.
+What is measured: docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import torch
@@ -19,8 +24,12 @@ from _ceilings import copy_gb_s, matmul_gflops
 from _race import ALONE, ARMS, QUICK, Effort, available, check, floor, race
 from _results import emit, parser
 
+from gradlaw.engine.machine import forget_captured
+
 TRIAL_STEPS = 1000
-WIDTHS = (1, 4, 16, 64, 256, 1024, 4096)
+WIDTHS = (4096, 256, 1024, 64, 16, 4, 1)
+"""The widest first: where time is short, thousands of trials in one program are what is to be known."""
+QUICK_WIDTHS = (1, 16, 256)
 _PASSES = 8
 """Copies of a layer's values that a step may hold at once: a bound on memory, not an estimate."""
 
@@ -32,6 +41,7 @@ def main() -> None:
     options.add_argument("--case", action="append", choices=CASES, help="only this case; may be repeated")
     options.add_argument("--arm", action="append", choices=ARMS, help="only this arm; may be repeated")
     options.add_argument("--width", action="append", type=int, help="only this width of packs, likewise")
+    options.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing after so long")
     chosen = options.parse_args()
     if chosen.device.startswith("cuda") and not torch.cuda.is_available():
         emit({"benchmark": "gpu", "device": None, "skipped": "there is no CUDA device here"}, keep=False)
@@ -40,12 +50,23 @@ def main() -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     name = torch.cuda.get_device_name() if chosen.device.startswith("cuda") else "cpu"
     effort = QUICK if chosen.quick else Effort(repeats=5)
-    widths = tuple(chosen.width or (WIDTHS[:6:2] if chosen.quick else WIDTHS))
+    widths = tuple(chosen.width or (QUICK_WIDTHS if chosen.quick else WIDTHS))
     arms = available([arm for arm in ARMS if arm in (chosen.arm or ARMS)], chosen.device)
-    for case in _runnable([CASES[case] for case in chosen.case or CASES]):
-        check(case, arms, chosen.device)
-        for record in _records(case, arms, chosen.device, replace(effort, widths=widths)):
-            emit({"benchmark": "gpu", "device": name, **record}, keep=chosen.keep)
+    cases = _runnable([CASES[case] for case in chosen.case or CASES])
+    end = time.monotonic() + 60.0 * chosen.minutes
+    failed = 0
+    for what, records in _measurements(cases, arms, chosen.device, replace(effort, widths=widths)):
+        if time.monotonic() >= end:
+            print(f"{what}: left out, the time is over", file=sys.stderr)
+            continue
+        try:
+            for record in records:
+                emit({"benchmark": "gpu", "device": name, **record}, keep=chosen.keep)
+        except (RuntimeError, SystemExit) as error:  # what one case lacks, memory say, others may have
+            failed += 1
+            print(f"{what}: failed: {error}", file=sys.stderr)
+        _let_go(chosen.device)
+    raise SystemExit(1 if failed else 0)
 
 
 def _runnable(cases: Sequence[Case]) -> list[Case]:
@@ -59,20 +80,46 @@ def _runnable(cases: Sequence[Case]) -> list[Case]:
     return [case for case in cases if case.task != "digits"]
 
 
-def _records(case: Case, arms: Sequence[str], device: str, effort: Effort) -> Iterator[Mapping[str, Any]]:
-    """The floor, one trial by torch.optim, and each width of packs by the other arms."""
-    yield floor(case, device)
-    alone = [arm for arm in arms if arm in ALONE]
+def _measurements(
+    cases: Sequence[Case], arms: Sequence[str], device: str, effort: Effort
+) -> Iterator[tuple[str, Iterable[Mapping[str, Any]]]]:
+    """What is measured, and its records as they come: floors, then widths of packs, then single trials.
+
+    A case whose arms do not train alike has no floor, and is not measured.
+    """
+    sound: list[Case] = []
+    for case in cases:
+        yield f"{case.name}: floor", _checked(case, arms, device, sound)
     packed = [arm for arm in arms if arm not in ALONE]
-    if alone:
-        for record in race(case, alone, device, effort):
-            yield {**record, **_shares(case, record, device)}
-    for width in effort.widths if packed else ():
-        if not _fits(case, width, device):
-            print(f"{case.name}: width {width} left out, it may not fit", file=sys.stderr)
-            continue
-        for record in race(case, packed, device, replace(effort, widths=(width,))):
-            yield {**record, **_shares(case, record, device)}
+    for width, case in product(effort.widths if packed else (), sound):
+        what = f"{case.name}: width {width}"
+        if _fits(case, width, device):
+            yield what, _raced(case, packed, device, replace(effort, widths=(width,)))
+        else:
+            print(f"{what} left out, it may not fit", file=sys.stderr)
+    if alone := [arm for arm in arms if arm in ALONE]:
+        for case in sound:
+            yield f"{case.name}: one trial", _raced(case, alone, device, effort)
+
+
+def _checked(case: Case, arms: Sequence[str], device: str, sound: list[Case]) -> Iterator[Mapping[str, Any]]:
+    """The floor, and the case among those that are sound, if all arms train alike."""
+    check(case, arms, device)
+    sound.append(case)
+    yield floor(case, device)
+
+
+def _raced(case: Case, arms: Sequence[str], device: str, effort: Effort) -> Iterator[Mapping[str, Any]]:
+    for record in race(case, arms, device, effort):
+        yield {**record, **_shares(case, record, device)}
+
+
+def _let_go(device: str) -> None:
+    """Frees what the last measurement held, so that the next finds the memory it asks for."""
+    forget_captured()
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
 
 
 def _shares(case: Case, record: Mapping[str, Any], device: str) -> Mapping[str, float]:

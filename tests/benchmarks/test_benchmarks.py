@@ -71,15 +71,22 @@ def test_gpu_measures_with_torch_alone() -> None:
     floor, *measured = lines(alone("gpu.py", *how))
     assert floor["arm"] == "floor"
     assert [(line["case"], line["arm"], line["width"]) for line in measured] == [
-        (CASE, "torch_optim", 1),
-        (CASE, "torch_optim_compiled", 1),  # and no digits, which scikit-learn holds
-        (CASE, "vmap_eager", 2),
+        (CASE, "vmap_eager", 2),  # and no digits, which scikit-learn holds
         (CASE, "gradlaw", 2),
+        (CASE, "torch_optim", 1),
+        (CASE, "torch_optim_compiled", 1),
     ]
     for line in measured:
         trials_per_s = 1e3 / line["ms_per_trial_step"] / 1000
         assert line["trials_per_s"] == pytest.approx(trials_per_s, rel=0.01, abs=1e-3)
         assert line["matmul_share"] > 0
+
+
+def test_gpu_begins_nothing_when_its_time_is_over() -> None:
+    command = alone("gpu.py", "--device", "cpu", "--quick", "--case", CASE, "--minutes", "0")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert f"{CASE}: floor: left out, the time is over" in done.stderr
 
 
 @pytest.mark.slow
