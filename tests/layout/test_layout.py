@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -27,6 +29,28 @@ def test_the_folder_platform_does_not_shadow_the_standard_module() -> None:
     assert not (ROOT / "tests" / "platform").exists()
     found = python("import platform, torch; print(platform.__file__, platform.python_version())")
     assert Path(found.split()[0]).parent == Path(sysconfig.get_path("stdlib"))
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "analysis/gradlaw_analysis",
+        "platform/gradlaw/adaptive",
+        "platform/gradlaw/doctor",
+        "platform/gradlaw/engine",
+        "platform/gradlaw/launch",
+        "platform/gradlaw/planning",
+        "platform/gradlaw/running",
+        "platform/gradlaw/store",
+        "platform/gradlaw/submit",
+        "platform/gradlaw/sweep",
+    ],
+)
+def test_a_folder_says_what_each_of_its_modules_is_for(folder: str) -> None:
+    said = ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    named = set(re.findall(r"``(\w+)``|`gradlaw\.\w+\.(\w+)\.", said))
+    held = {file.stem for file in (ROOT / folder).glob("*.py")} - {"__init__"}
+    assert held - {name for pair in named for name in pair} == set(), "name them in its __init__.py"
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """Where packs run. Who needs ray is here and in ``gradlaw.submit``; training needs none of it.
 
-- Launchers, by the contract of ``base``: ``inline`` in this process, ``ray_tune`` on Ray. In both ``worker``
-  runs a pack and commits it; ``committing`` says what is committed. ``patience`` says what Ray waits for.
+- Launchers, by the contract of ``base``: ``inline`` in this process, ``ray_tune`` on Ray, which ``tuning``
+  gives packs and ``trainable`` runs them. In both ``worker`` runs a pack and commits it; ``committing`` says
+  what is committed. ``patience`` says what Ray waits for.
 - What a pack is given: ``resources`` is what the cluster has and a pack asks for, ``room`` what the worker
   makes of its share; ``credentials`` of a bucket go to it with the orders.
 - The cluster: ``cluster`` starts or joins one, ``reach`` asks first whether it can be joined, ``auth`` sees
