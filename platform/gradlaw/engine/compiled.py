@@ -126,9 +126,9 @@ def _compiled(graph: GraphModule, tensors: Sequence[Tensor]) -> Flat:
 def _compiled_writing(graph: GraphModule, tensors: Sequence[Tensor], num_moved: int) -> Flat | None:
     """What the compiler makes of a graph that writes its first outputs over inputs; None if it cannot.
 
-    On a CPU torch 2.13 keeps a value in a buffer of its loop only if all that depends on it reads it there, and
-    asks with a KeyError those that do not read it at all: writes over what the value was made of, which only
-    have to come later (the look-up of pytorch's issues 188228 and 196570). Without writes there are none.
+    On a CPU torch 2.13 asks all that depends on a value of a fused loop where it reads it. Writes over what
+    the value was made of depend on it, since they are to come later, but do not read it: that is a KeyError
+    (the look-up of pytorch's issues 188228 and 196570). Without writes there are none.
     """
     from torch._inductor.exc import InductorError
 
