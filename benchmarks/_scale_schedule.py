@@ -46,12 +46,12 @@ class Orders(Sequence[Order]):
 
 def only_report() -> None:
     """Puts a report in the place of work; called in every worker before it begins."""
-    from gradlaw.launch import ray_tune
+    from gradlaw.launch import trainable
 
     def report(order: Order) -> Iterator[Report]:
         yield done_report(order.pack)
 
-    vars(ray_tune)["work"] = report
+    vars(trainable)["work"] = report
 
 
 def schedule(packs: int) -> dict[str, Any]:

@@ -43,7 +43,8 @@ LOADERS = {
 }
 CALLS = {"eval", "exec", "compile", "__import__", "system", "popen"}
 EXCEPTIONS = {
-    "platform/gradlaw/launch/ray_tune.py": {"cloudpickle"},  # a run's own orders to its own workers
+    "platform/gradlaw/launch/ray_tune.py": {"cloudpickle"},  # a run's own orders to its own workers,
+    "platform/gradlaw/launch/trainable.py": {"cloudpickle"},  # which take them
 }
 UNSAFE = ("import os\nos.system('true')", "import pickle", "torch.load(f)", "yaml.load(f)", "eval('1')",
           "np.load(f, allow_pickle=True)", "from joblib import load", "x = yaml.unsafe_load(f)")  # fmt: skip
