@@ -41,23 +41,15 @@ def available_bytes(device: str) -> int:
     if torch.device(device).type == "cuda":
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
     left = [limit - used for limit, used in cgroup_bytes()]
-    if (machine := _meminfo("MemAvailable")) is not None:
+    if (machine := _machine_bytes()) is not None:
         left.append(machine)
     return max(0, min(left, default=0))
 
 
-def total_bytes() -> int:
-    """Bytes of host memory that there are, or that the control groups allow; 0 where it is not told."""
-    most = [limit for limit, _ in cgroup_bytes()]
-    if (machine := _meminfo("MemTotal")) is not None:
-        most.append(machine)
-    return min(most, default=0)
-
-
-def _meminfo(name: str) -> int | None:
+def _machine_bytes() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        return int(next(line.split()[1] for line in lines if line.startswith(name))) * 1024
+        return int(next(line.split()[1] for line in lines if line.startswith("MemAvailable"))) * 1024
     except (OSError, StopIteration, IndexError, ValueError):
         return None
 

@@ -44,12 +44,10 @@ class Match(NamedTuple):
 
     Attributes:
         weights: Of the second network, transformed, [3, d, q].
-        relabelling: What was done to its residues.
         similarity: Inner product of the two networks' weights.
     """
 
     weights: Weights
-    relabelling: Relabelling
     similarity: float
 
 
@@ -109,7 +107,7 @@ def _assigned(first: Weights, second: Weights, change: Relabelling) -> Match:
     nodes, partners = linear_sum_assignment(score, maximize=True)
     matched = moved[:, :, partners]
     matched[:2] *= np.where(signed[nodes, partners] < 0, -1.0, 1.0)
-    return Match(matched, change, float(score[nodes, partners].sum()))
+    return Match(matched, float(score[nodes, partners].sum()))
 
 
 def _bounds(first: Weights, second: Weights) -> Iterator[tuple[float, Relabelling]]:
