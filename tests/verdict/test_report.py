@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -138,6 +139,17 @@ def test_a_figure_that_fails_is_shown_as_its_error(page: Page) -> None:
     assert "bad could not be drawn: ArithmeticError" in shown
     assert "empty has no rows to draw" in shown
     assert plt.get_fignums() == []
+
+
+def test_a_figure_of_a_claim_that_is_none_is_told_with_the_study(
+    opened: OpenStore, judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import judged.figures as drawn
+
+    stray = replace(drawn.FIGURES[0], name="stray", claims=("noise_fals",))
+    monkeypatch.setattr(drawn, "FIGURES", (stray,))
+    text = opened.report([judged], tmp_path / "r.md").read_text(encoding="utf-8")
+    assert "It could not be drawn: unknown claim of study judged 'noise" in text.replace("\\", "")
 
 
 def test_markdown_has_whole_tables_and_no_markup_of_others(reports: dict[str, str]) -> None:

@@ -167,7 +167,10 @@ def _title(folder: StudyFolder) -> str:
 
 def _figure(folder: StudyFolder, figure: Figure, plan: PlanData) -> FigureContent:
     drawing, error, empty, sql = None, "", False, ""
+    known = [claim.name for claim in folder.claims]
     try:
+        for name in sorted(set(figure.claims) - set(known)):
+            raise UnknownNameError(name, kind=f"claim of study {folder.name}", known=known)
         sql = sample_sql(plan.scope, bind(folder.sql(figure.sql), figure.parameters, figure.sql))
         rows = plan.rows(sql, figure.sql)
         empty = rows.empty
@@ -179,7 +182,7 @@ def _figure(folder: StudyFolder, figure: Figure, plan: PlanData) -> FigureConten
     return FigureContent(
         name=figure.name,
         caption=figure.caption,
-        claims=figure.claims,
+        claims=tuple(name for name in figure.claims if name in known),
         drawing=drawing,
         error=error,
         empty=empty,
