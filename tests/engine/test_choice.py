@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from torch._dynamo.utils import counters
 
+from gradlaw.engine import choice
 from gradlaw.rules import SGD
 
 Train = Callable[..., Any]
@@ -33,6 +35,31 @@ def test_a_small_pack_runs_eagerly_and_leaves_nothing_behind(
     execution = trained.results[0].execution
     assert (execution.mode, execution.width, execution.reason) == ("eager", 8, "")
     assert list(cache_folder.iterdir()) == []
+
+
+def test_time_that_a_step_only_waits_does_not_count(
+    train: Train, least_squares: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine that others use: a process that waits for its turn has no more work than before."""
+    measured: list[float] = []
+    step_s = choice._step_s
+
+    def kept(*given: Any) -> float:
+        measured.append(step_s(*given))
+        return measured[-1]
+
+    class Waiting(least_squares):
+        def loss(self, *given: Any) -> Any:
+            if not measured:
+                time.sleep(0.1)
+            return super().loss(*given)
+
+        def to(self, *_: object) -> Any:
+            return self
+
+    monkeypatch.setattr(choice, "_step_s", kept)
+    train(Waiting(), SGD(), ARMS, steps=100)
+    assert 0.0 < measured[0] < 0.05
 
 
 def test_a_task_that_cannot_be_batched_runs_alone_and_says_so(train: Train, least_squares: Any) -> None:
