@@ -19,8 +19,6 @@ _TITLES = {
 }
 _MARKERS = "osD^v<>pX*"
 
-Colour = tuple[float, float, float]
-
 
 def _panels(names: list[str]) -> tuple[Canvas, dict[str, Axes]]:
     """A panel a name, side by side."""
