@@ -181,3 +181,11 @@ def test_curvature_compares_each_task_of_the_study() -> None:
     ]
     for line in found:
         assert line["ratio"] == pytest.approx(line["alone_ms"] / line["together_ms"], rel=0.02)
+
+
+@pytest.mark.slow
+def test_rounds_tells_what_lies_between_them() -> None:
+    (line,) = lines([sys.executable, str(FOLDER / "rounds.py"), "--quick", "--launcher", "inline"])
+    assert (line["benchmark"], line["launcher"], line["rounds"], line["packs"]) == ("rounds", "inline", 3, 3)
+    assert line["trials"] == 2 * 4 + 2, "two rounds of four, and the best on two seeds"
+    assert 0 < line["between_s"] <= line["between_most_s"]
