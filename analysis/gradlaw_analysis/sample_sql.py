@@ -12,12 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradlaw.claim import Scalar
+from gradlaw.claim_sql import TOKEN, parameter_fault
 from gradlaw.errors import ClaimError
 from gradlaw.store.paths import METRICS_LIVE, PLANS
 from gradlaw.trial import RETRIABLE
-
-# A comment, a string or a quoted name, in which nothing is replaced; or a $name.
-_TOKEN = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(\w+)", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +47,9 @@ def bind(statement: str, parameters: Mapping[str, Scalar], name: str) -> str:
     >>> bind("SELECT $a, '$a' -- $a", {"a": 0.5}, "x.sql")
     "SELECT 0.5e0, '$a' -- $a"
     """
-    asked = {match[1] for match in _TOKEN.finditer(statement) if match[1]}
-    if asked != set(parameters):
-        msg = (
-            f"{name}: its parameters are {', '.join(sorted(asked)) or 'none'}; "
-            f"declared with values are {', '.join(sorted(parameters)) or 'none'}; they must be the same"
-        )
-        raise ClaimError(msg)
-    text = _TOKEN.sub(lambda match: literal(parameters[match[1]]) if match[1] else match[0], statement)
+    if fault := parameter_fault(statement, parameters, name):
+        raise ClaimError(fault)
+    text = TOKEN.sub(lambda match: literal(parameters[match[1]]) if match[1] else match[0], statement)
     return text.strip().rstrip(";").rstrip()
 
 

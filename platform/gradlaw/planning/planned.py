@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from gradlaw.claim_sql import sql_faults
+from gradlaw.errors import ConfigurationError
 from gradlaw.plan_kind import PlanKind
 from gradlaw.planning.plan import Plan, make_plan
 from gradlaw.studies import StudyFolder, SweepFile, find_study
@@ -32,7 +34,14 @@ class Planned:
     notes: tuple[str, ...] = ()
 
     def check_claims(self) -> None:
-        """Asks every installed check whether the declared seeds can decide the claims; they raise if not."""
+        """Asks every installed check whether the declared seeds can decide the claims; they raise if not.
+
+        Raises:
+            ConfigurationError: The claims' SQL lacks a file or a parameter. Once there are data that could
+                only be mended by a claim that was not declared before them.
+        """
+        if faults := sql_faults(self.folder):
+            raise ConfigurationError(faults)
         if self.plan.kind is PlanKind.CONFIRM and self.folder.claims:
             for point in entry_points(group=PLAN_CHECKS):
                 point.load()(self.folder.claims, self.plan.declared_seeds)
