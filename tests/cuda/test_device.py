@@ -187,3 +187,25 @@ def test_a_width_that_cannot_fit_is_refused_by_the_memory_of_the_device(train: T
     settings = _settings(seeds=range(8), width=8)
     with emulated_cuda(memory_bytes=2**14), pytest.raises(ConfigurationError, match="width: got 8"):
         train(DigitsSoftmax(), HeavyBall(), device=DEVICE, **settings)
+
+
+class _Careless(DigitsSoftmax):
+    """Adds what it makes where nobody says, on the host."""
+
+    def loss(self, params: Any, *rest: Any) -> LossOutput:
+        out = super().loss(params, *rest)
+        return out._replace(loss=out.loss + torch.ones(2).mean() * torch.ones(2).sum() + torch.ones(2)[0])
+
+
+class _Misplaced(DigitsSoftmax):
+    """Scales its images by a tensor of the host."""
+
+    def loss(self, params: Any, buffers: Any, batch: Any, *rest: Any) -> LossOutput:
+        return super().loss(params, buffers, (batch[0] * torch.ones(64), batch[1]), *rest)
+
+
+def test_a_tensor_left_on_the_host_is_refused(train: Train) -> None:
+    """As on a GPU, where single numbers of the host alone may take part."""
+    _on_device(train, _Careless(), HeavyBall(), **_settings(probes=(Weights(),)))
+    with pytest.raises(RuntimeError, match="at least two devices, cuda:0 and cpu"):
+        _on_device(train, _Misplaced(), HeavyBall(), **_settings(probes=(Weights(),)))
