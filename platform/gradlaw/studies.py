@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import re
 import sys
+import traceback
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import entry_points
@@ -18,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gradlaw.claim import Claim
-from gradlaw.errors import ClaimError, UnknownNameError, UsageError
+from gradlaw.errors import ClaimError, GradlawError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from gradlaw.figure import Figure
@@ -148,11 +149,26 @@ def _import(module: str, folder: Path) -> ModuleType:
         importlib.invalidate_caches()
         if folder.resolve() not in _locations(package):
             raise _taken(package, folder, _locations(package)[0])
-    loaded = importlib.import_module(module)
+    try:
+        loaded = importlib.import_module(module)
+    except GradlawError:
+        raise
+    except Exception as error:  # of whoever wrote the study, to whom a line of it says more than our calls
+        msg = f"{_place(error, folder)}: {type(error).__name__}: {getattr(error, 'msg', error)}"
+        raise UsageError(msg) from error
     file = Path(loaded.__file__ or "")
     if file.resolve().parent != folder.resolve():
         raise _taken(package, folder, file.parent)
     return loaded
+
+
+def _place(error: Exception, folder: Path) -> str:
+    """The last line of a study's own that an error passed through, or where its text is no Python."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).parent.resolve() == folder.resolve()]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else str(folder)
 
 
 def _locations(package: str) -> list[Path]:
