@@ -62,7 +62,10 @@ def write_verdicts(
 
 def _lines(verdicts: Sequence[Verdict]) -> Iterable[Text]:
     if not verdicts:
-        yield Text("no claim has a plan in this store: run a study that declares one (sweeps declare none)")
+        yield Text(
+            "no claim has a plan in this store: run a study that declares one (sweeps declare none), or name "
+            "the folder of one that is not installed"
+        )
     for number, (_, group) in enumerate(groupby(verdicts, lambda verdict: (verdict.study, verdict.plan))):
         if number:
             yield Text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -165,7 +166,9 @@ def _batch(request: SlurmRequest, *, send: bool) -> None:
         say(f"sent: job {send_slurm(request.out)}; what it writes is beside {request.out}")
     else:
         say(f"send it where Slurm is: sbatch {request.out}")
-    say(f"results: gradlaw status --store {request.job.store}; gradlaw verdicts --store {request.job.store}")
+    job = request.job
+    study = shlex.quote(str(job.shipped or job.study))
+    say(f"results: gradlaw status --store {job.store}; gradlaw verdicts {study} --store {job.store}")
 
 
 def _job(study: str | None, options: Sequence[str]) -> Job:
