@@ -1,7 +1,8 @@
 """Run: plan a study, subtract what the store holds, launch the rest, until nothing is missing.
 
-The way to a committed row: :func:`run` plans; ``_Run.go`` records the plan; ``_Run._run_missing`` launches
-what ``pending`` finds missing until nothing is; ``_Run._launch`` hands ``orders`` to a launcher;
+The way to a committed row: :func:`run` plans; ``_Run.go`` records the plan and starts a launcher, which asks
+``_Run._rounds`` for work, one round after another; ``_Run._run_missing`` gives what ``pending`` finds missing
+until nothing is, as the ``orders`` that ``_Run._launch`` makes;
 :func:`gradlaw.launch.worker.work` takes a pack's lease and trains it; and
 :meth:`gradlaw.store.writer.PackWriter.commit` makes its rows visible. What comes back are reports alone:
 ``tally`` counts them, ``telling`` says them, and where a worker died ``lost`` records it. What others run is
