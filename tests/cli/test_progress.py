@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 
 import pytest
 from rich.console import Console
 
+from gradlaw.hyperparameter import Scalar
+from gradlaw.launch.base import Report
+from gradlaw.measurement import Measurement
+from gradlaw.planning.plan import make_plan
+from gradlaw.probe import Columns
 from gradlaw.running import progress as module
 from gradlaw.running.progress import ProgressDisplay, describe_rate
-from gradlaw.running.tally import RunProgress
+from gradlaw.running.tally import RunProgress, Tally
+from gradlaw.study import Grid, Preset, Study
+from gradlaw.table import Table
 
 
 def at(**counts: float) -> RunProgress:
@@ -40,6 +48,30 @@ def at(**counts: float) -> RunProgress:
 )
 def test_rate_and_time_left(progress: RunProgress, text: str) -> None:
     assert describe_rate(progress) == text
+
+
+class Nothing(Measurement):
+    """A measurement that is only planned."""
+
+    name = "nothing"
+
+    @classmethod
+    def tables(cls) -> tuple[Table, ...]:
+        return ()
+
+    def measure(self, hyperparameters: Mapping[str, Scalar], seed: int) -> Mapping[str, Columns]:
+        raise NotImplementedError
+
+
+def test_measurements_that_run_are_counted_by_trials() -> None:
+    preset = Preset(doc="", grids=(Grid(task=Nothing, pack_width=4),), seeds=8)
+    plan = make_plan(Study(name="nothing", question="?", source="a test", presets={"demo": preset}), "demo")
+    tally = Tally(8)
+    tally.begin(plan.packs)
+    tally.add(Report(pack_id=plan.packs[0].pack_id, trials_done=3))
+    assert tally.progress().share_done == 3 / 8
+    tally.add(Report(pack_id=plan.packs[0].pack_id, trials_done=4, states={"done": 4}, finished=True))
+    assert tally.progress().share_done == 1 / 2
 
 
 def test_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,7 @@ class Tally:
         self._steps_done = self._steps_planned = 0
         self._running: dict[str, Report] = {}
         self._pack_steps: dict[str, int] = {}
+        self._pack_trials: dict[str, int] = {}
         self._started = time.perf_counter()
         self.trials_done = 0
 
@@ -60,7 +61,8 @@ class Tally:
         self._pack_steps = {
             pack.pack_id: sum(member.trial.steps for member in pack.members) for pack in packs
         }
-        num_trials = sum(len(pack.members) for pack in packs)
+        self._pack_trials = {pack.pack_id: len(pack.members) for pack in packs}
+        num_trials = sum(self._pack_trials.values())
         self._trials_held = self.trials_planned - self.trials_done - num_trials
         self._packs_planned = self._packs_done + len(packs)
         self._steps_planned = self._steps_done + sum(self._pack_steps.values())
@@ -82,7 +84,7 @@ class Tally:
     def progress(self) -> RunProgress:
         """Where the run stands."""
         running = self._running.values()
-        begun = sum(report.steps_done / max(1, self._pack_steps[report.pack_id]) for report in running)
+        begun = sum(map(self._share, running))
         return RunProgress(
             trials_planned=self.trials_planned,
             trials_held=self._trials_held,
@@ -94,3 +96,9 @@ class Tally:
             packs_planned=self._packs_planned,
             elapsed_s=time.perf_counter() - self._started,
         )
+
+    def _share(self, report: Report) -> float:
+        """Of a pack that runs; of measurements, which have no steps, by their trials."""
+        if steps := self._pack_steps[report.pack_id]:
+            return report.steps_done / steps
+        return report.trials_done / self._pack_trials[report.pack_id]
