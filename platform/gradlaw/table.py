@@ -40,7 +40,7 @@ class Table:
         name: Name of the table, its folder in the store and its view in SQL.
         grain: What one row is, in a sentence.
         columns: The declared columns, without the three that the store adds.
-        version: Raised when the columns change.
+        version: Raised when the columns change; a store holds one version, a new one needs a new store.
     """
 
     name: str

@@ -100,7 +100,7 @@ def test_undecidable_claims_are_all_named_with_what_they_need():
     # Two claims share the family: .0125 each. 6**-2 is above it, 6**-3 below.
     assert str(caught.value).splitlines() == [
         "2 seeds cannot decide 2 of 4 claims; declare more seeds:",
-        "  slope: needs 9 seeds, 16 for 80% power, at one-sided level 0.013",
+        "  slope: needs 9 seeds, 16 for 80% power, at one-sided level 0.013, margin 1, sd 1",
         "  order: needs 3 seeds, 3 for 80% power, at one-sided level 0.013",
     ]
 

@@ -210,8 +210,13 @@ def _need(name: str, test: Statistic, alpha: float) -> str:
     fewest, powerful = smallest_decidable(test, alpha), seeds_needed(test, alpha)
     return (
         f"{name}: needs {_number(fewest)} seeds, "
-        f"{_number(powerful)} for 80% power, at one-sided level {alpha:.2g}"
+        f"{_number(powerful)} for 80% power, at one-sided level {alpha:.2g}{_assumed(test)}"
     )
+
+
+def _assumed(test: Statistic) -> str:
+    """What the numbers follow from, of a test on a mean."""
+    return f", margin {test.margin:g}, sd {test.sd:g}" if isinstance(test, Located) else ""
 
 
 def _number(seeds: int | None) -> str:
