@@ -143,7 +143,7 @@ def test_trials_end_early_as_on_the_cpu(train: Train, early: Mapping[str, Any], 
     here = train(DigitsMLP(), Adam(), **arms, **settings)
     with emulated_cuda() as device:
         there = train(
-            DigitsMLP(), Adam(), **arms, device=DEVICE, **{**settings, "compile": compile, "width": 4}
+            DigitsMLP(), Adam(), **arms, device=DEVICE, **{**settings, "compile": how, "width": 4}
         )
     _require_same(there, here)
     assert {result.state for result in here.results} & {"reached_target", "stopped"}
