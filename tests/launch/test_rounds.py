@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from held import STUDIES, counting
+from ray.tune.execution import tune_controller
 from ray.tune.search import Searcher
 
 import gradlaw
 from gradlaw.launch import tuning
-from gradlaw.launch.base import OnReport, Order
+from gradlaw.launch.base import OnReport, Order, Report
 from gradlaw.launch.inline import InlineLauncher
-from gradlaw.launch.tuning import ASK, PACK, Feed, Parcel, Stage, _Idle
+from gradlaw.launch.tuning import ASK, PACK, Feed, Forward, Idle, Parcel, Stage, Stopped, amended
 from gradlaw.planning.planned import plan_study
 from gradlaw.running import runner
 from gradlaw.store.leases import Leases, Tenant
@@ -99,7 +101,7 @@ def test_what_a_round_raises_ends_the_experiment_and_is_kept() -> None:
 def test_idle_workers_are_kept_until_room_is_needed_or_they_are_long_idle(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    idle = _Idle()
+    idle = Idle()
     assert [idle.cache_object("1 CPU", name) for name in "abc"] == [True] * 3
     assert list(idle.flush_cached_objects()) == []
     idle.increase_max("1 CPU")
@@ -112,6 +114,22 @@ def test_idle_workers_are_kept_until_room_is_needed_or_they_are_long_idle(
     assert [idle.cache_object("1 CPU", name) for name in "ef"] == [True] * 2
     monkeypatch.setattr(tuning, "IDLE_S", -1.0)
     assert list(idle.flush_cached_objects()) == ["e", "f"]
+
+
+def test_once_a_worker_has_died_no_pack_is_given_to_one_that_was_idle() -> None:
+    """What ended it, a node or want of memory, may have ended them: a pack would be lost with each."""
+    idle, reports = Idle(), list[Report]()
+    with amended(idle):
+        assert tune_controller._ObjectCache(may_keep_one=True) is idle
+    for name in "abc":
+        idle.cache_object("1 CPU", name)
+    idle.increase_max("1 CPU", 2)
+    trial = SimpleNamespace(trial_id="1", config={PACK: "pack"}, error_file=None)
+    Forward(Feed(stages()), reports.append, Stopped(), idle).on_trial_error(0, [], trial)
+    assert [report.lost for report in reports] == [True]
+    assert list(idle.flush_cached_objects()) == ["a", "b", "c"], "though packs wait for them"
+    idle.cache_object("1 CPU", "d")
+    assert list(idle.flush_cached_objects()) == [], "those that begin afterwards are kept again"
 
 
 def test_a_run_lets_its_workers_go_before_it_waits_for_what_others_run(

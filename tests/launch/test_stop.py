@@ -18,7 +18,7 @@ from held import STUDIES, committed, counting, numbers
 import gradlaw
 from gradlaw.cli import running
 from gradlaw.launch.base import Report
-from gradlaw.launch.tuning import Feed, Forward, Parcel, Stage, Stopped
+from gradlaw.launch.tuning import Feed, Forward, Idle, Parcel, Stage, Stopped
 from gradlaw.running.stop import Stop
 from gradlaw.running.tally import RunProgress
 from gradlaw.store import stops
@@ -163,7 +163,7 @@ def test_tune_ends_once_those_that_ran_beside_a_stopped_pack_have() -> None:
     assert feed.begin()
     feed.limit(3)
     assert [feed.suggest(name)["pack"] for name in "abc"] == ["a", "b", "c"]
-    forward = Forward(feed, reports.append, stopped)
+    forward = Forward(feed, reports.append, stopped, Idle())
     worker = SimpleNamespace(take=SimpleNamespace(remote=sent.append))
     state = SimpleNamespace(ray_actor=worker)
     trials = [SimpleNamespace(trial_id=name, temporary_state=state) for name in "abc"]

@@ -43,7 +43,7 @@ from gradlaw.launch.resources import (
 )
 from gradlaw.launch.scratch import scratch
 from gradlaw.launch.trainable import PackTrainable
-from gradlaw.launch.tuning import ASK, Feed, Forward, Parcel, Stage, Stopped, amended
+from gradlaw.launch.tuning import ASK, Feed, Forward, Idle, Parcel, Stage, Stopped, amended
 
 logger = logging.getLogger("gradlaw")
 
@@ -189,7 +189,8 @@ class RayLauncher(Launcher):
             held=credentials.held_here(),
         )
         waiting = _at_most_waiting(SPARE + workers if not feed.stage.grows else max(MANY, SPARE + workers))
-        with scratch("gradlaw-tune-") as folder, amended(), waiting:
+        idle = Idle()
+        with scratch("gradlaw-tune-") as folder, amended(idle), waiting:
             tune.Tuner(
                 tune.with_resources(trainable, lambda config: tune.PlacementGroupFactory([config[ASK]])),
                 tune_config=tune.TuneConfig(search_alg=feed, num_samples=-1, reuse_actors=True),
@@ -197,7 +198,7 @@ class RayLauncher(Launcher):
                     storage_path=folder,
                     verbose=0,
                     stop=stopped,
-                    callbacks=[Forward(feed, on_report, stopped), Patience(on_report)],
+                    callbacks=[Forward(feed, on_report, stopped, idle), Patience(on_report)],
                     failure_config=tune.FailureConfig(max_failures=0),
                 ),
             ).fit()

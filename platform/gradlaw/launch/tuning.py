@@ -165,11 +165,50 @@ class Stopped(tune.Stopper):
         return self.seen and not self.running
 
 
+class Idle(_ObjectCache):
+    """Workers with nothing to do, all of which are kept for a while, as long as nothing else needs room.
+
+    Tune's own keeps one of them: between two rounds the others would end.
+    """
+
+    def __init__(self, may_keep_one: bool = True) -> None:
+        super().__init__(may_keep_one)
+        self._since = 0.0
+        self._may_be_dead = False
+
+    def suspect(self) -> None:
+        """Lets all of them go: a worker has died, and what ended it may have ended others.
+
+        Tune would give a pack to each before it knows, and every one that a pack is lost with counts.
+        """
+        self._may_be_dead = True
+
+    def cache_object(self, key: Any, obj: Any) -> bool:
+        """Takes a worker, unless others are waited for."""
+        if not super().cache_object(key, obj):
+            if self._is_needed():
+                return False
+            self._cached_objects[key].append(obj)
+            self._num_cached_objects += 1
+        self._since = time.monotonic()
+        return True
+
+    def flush_cached_objects(self, force_all: bool = False) -> Generator[Any, None, None]:
+        """Workers that are to end."""
+        force_all, self._may_be_dead = force_all or self._may_be_dead, False
+        if force_all or self._is_needed() or time.monotonic() - self._since > IDLE_S:
+            yield from super().flush_cached_objects(force_all=force_all)
+
+    def _is_needed(self) -> bool:
+        """Whether any pack waits for resources."""
+        return any(self._max_num_objects.values())
+
+
 class Forward(tune.Callback):
     """Sends each order to its worker, and hands each report, and each lost worker, to the run."""
 
-    def __init__(self, feed: Feed, on_report: OnReport, stopped: Stopped) -> None:
-        self._feed, self._on_report, self._stopped = feed, on_report, stopped
+    def __init__(self, feed: Feed, on_report: OnReport, stopped: Stopped, idle: Idle) -> None:
+        self._feed, self._on_report, self._stopped, self._idle = feed, on_report, stopped, idle
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: see :class:`Feed`."""
@@ -196,6 +235,7 @@ class Forward(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The worker died, or its node."""
         del iteration, trials, info
+        self._idle.suspect()
         self._stopped.running.discard(trial.trial_id)
         cause = _cause(trial)
         starved = OUT_OF_MEMORY in cause
@@ -212,45 +252,15 @@ def _cause(trial: Any) -> str:
     return " ".join(redact(text.partition("\n")[2]).split())[:300] or "the worker died"
 
 
-class _Idle(_ObjectCache):
-    """Workers with nothing to do, all of which are kept for a while, as long as nothing else needs room.
-
-    Tune's own keeps one of them: between two rounds the others would end.
-    """
-
-    def __init__(self, may_keep_one: bool = True) -> None:
-        super().__init__(may_keep_one)
-        self._since = 0.0
-
-    def cache_object(self, key: Any, obj: Any) -> bool:
-        """Takes a worker, unless others are waited for."""
-        if not super().cache_object(key, obj):
-            if self._is_needed():
-                return False
-            self._cached_objects[key].append(obj)
-            self._num_cached_objects += 1
-        self._since = time.monotonic()
-        return True
-
-    def flush_cached_objects(self, force_all: bool = False) -> Generator[Any, None, None]:
-        """Workers that are to end."""
-        if force_all or self._is_needed() or time.monotonic() - self._since > IDLE_S:
-            yield from super().flush_cached_objects(force_all=force_all)
-
-    def _is_needed(self) -> bool:
-        """Whether any pack waits for resources."""
-        return any(self._max_num_objects.values())
-
-
 @contextmanager
-def amended() -> Iterator[None]:
+def amended(idle: Idle) -> Iterator[None]:
     """Lets Tune keep workers, and take an actor that Ray ended for memory as one that died.
 
     It asks for ``RayActorError``, of which ``OutOfMemoryError`` is none, and else ends with all its trials.
     """
     changes: dict[str, Any] = {
         "RayActorError": (RayActorError, OutOfMemoryError),
-        "_ObjectCache": _Idle,
+        "_ObjectCache": lambda **_: idle,
     }
     before = [
         (vars(module), name, vars(module)[name])
