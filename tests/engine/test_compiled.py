@@ -120,12 +120,13 @@ def test_every_rule_as_eager_at_other_widths_and_orders(train: Train, name: str)
     _check(train, Matrix(), rule, _arms(rule), batch_size=0)
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if name != "cifar10_resnet"])  # a minute to compile
+# the ResNet takes a minute to compile; the other two are what the network with norms is, less a part
+@pytest.mark.parametrize("name", sorted(set(TASKS) - {"cifar10_resnet", "digits_softmax", "digits_mlp"}))
 def test_every_task_as_eager_at_other_widths_and_orders(train: Train, name: str) -> None:
-    """Half of them on all rows: drawing batches takes longer to compile than the rest of a step."""
+    """One of them on all rows: drawing batches takes longer to compile than the rest of a step."""
     task = ModularAddition(modulus=3, width=2) if name == "modular_addition" else TASKS[name]()
     arms = [{"lr": 0.001 * (number + 1)} for number in range(3)]
-    batch_size = 0 if name.startswith(("digits_softmax", "digits_mlp")) else 4
+    batch_size = 0 if name == "digits_mlp_batchnorm" else 4
     _check(train, task, SGD(), arms, batch_size=batch_size)
 
 

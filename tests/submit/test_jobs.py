@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import time
@@ -31,16 +30,19 @@ def head() -> Iterator[Head]:
 
 
 @pytest.fixture
-def start(head: Head, tmp_path: Path) -> Start:
-    """Starts a command with the head's token, or with what is said instead."""
-    numbers = itertools.count()
+def start(head: Head, tmp_path: Path) -> Iterator[Start]:
+    """Starts a command with the head's token, or with what is said instead; none outlives its test."""
+    clients: list[Client] = []
 
     def started(*words: str, at: str = "", begin_s: float = 30.0, **environment: str) -> Client:
         where = at or (head.address if words[0] == "run" else head.dashboard)
-        log = tmp_path / f"client{next(numbers)}.err"
-        return Client([*words, "--address", where], head.environment(**environment), log, BEGIN_S=begin_s)
+        log, own = tmp_path / f"client{len(clients)}.err", head.environment(**environment)
+        clients.append(Client([*words, "--address", where], own, log, BEGIN_S=begin_s))
+        return clients[-1]
 
-    return started
+    yield started
+    for client in clients:
+        client.kill()
 
 
 def test_a_job_outlives_its_sender_and_is_found_again(head: Head, start: Start, tmp_path: Path) -> None:
