@@ -73,8 +73,9 @@ def attempts(store: Path) -> dict[int, list[str]]:
     return {seed: [state for _, state in sorted(rows)] for seed, rows in sorted(found.items())}
 
 
-def test_every_planned_trial_ends_once_and_nothing_runs_again(bench: Bench) -> None:
-    first = bench.run(TINY, **TWO_WORKERS)
+def test_every_planned_trial_ends_once_and_nothing_runs_again(bench: Bench, tmp_path: Path) -> None:
+    """With the numbers of the launcher that is none, and reports that add up to the plan."""
+    first = bench.run(TINY, flush_s=0.001, **TWO_WORKERS)
     assert first.complete
     assert first.states == {"done": 12}
     assert first.trials_run == 12
@@ -82,6 +83,9 @@ def test_every_planned_trial_ends_once_and_nothing_runs_again(bench: Bench) -> N
     assert all(
         [step for step, _ in curve] == list(range(0, 41, 4)) for curve in numbers(bench.store).values()
     )
+    run(TINY, store=tmp_path / "other", launcher="inline")
+    assert numbers(bench.store) == numbers(tmp_path / "other")
+    _check_reports(bench.progress)
 
     again = bench.run(TINY)
     assert again.complete
@@ -89,6 +93,15 @@ def test_every_planned_trial_ends_once_and_nothing_runs_again(bench: Bench) -> N
     assert len(committed(bench.store)) == 12
     assert bench.progress == []
     assert "12 trials, 12 in the store, 0 to run in 0 packs" in bench.said[0]
+
+
+def _check_reports(progress: list[RunProgress]) -> None:
+    last = progress[-1]
+    assert (last.trials_done, last.packs_done, last.packs_planned) == (12, 3, 3)
+    assert last.steps_done == last.steps_planned == 12 * 40
+    done = [item.steps_done for item in progress]
+    assert done == sorted(done)
+    assert len(done) > 6, "a flush every millisecond must be seen while packs run"
 
 
 def test_more_seeds_run_only_the_new_ones(bench: Bench) -> None:
@@ -99,16 +112,6 @@ def test_more_seeds_run_only_the_new_ones(bench: Bench) -> None:
     assert grown.trials_run == 10
     assert grown.states == {"done": 20}
     assert Counter(row["seed"] for row in committed(bench.store)) == dict.fromkeys(range(10), 2)
-
-
-def test_reports_add_up_to_the_plan(bench: Bench) -> None:
-    bench.run(TINY, seeds=3, flush_s=0.001)
-    last = bench.progress[-1]
-    assert (last.trials_done, last.packs_done, last.packs_planned) == (6, 2, 2)
-    assert last.steps_done == last.steps_planned == 6 * 40
-    done = [item.steps_done for item in bench.progress]
-    assert done == sorted(done)
-    assert len(done) > 4, "a flush every millisecond must be seen while packs run"
 
 
 @INLINE
@@ -215,12 +218,6 @@ def test_plans_are_written_before_they_run_and_claims_are_locked_once(bench: Ben
     assert "step = 5" in lock["claims"][0]["sql_text"]["final_loss.sql"]
     explored = {row["seed"] for row in committed(bench.store)} - set(range(9))
     assert explored == set(range(1_000_000, 1_000_008))
-
-
-def test_numbers_do_not_depend_on_the_launcher(bench: Bench, tmp_path: Path) -> None:
-    bench.run(TINY, seeds=2, **TWO_WORKERS)
-    run(TINY, seeds=2, store=tmp_path / "other", launcher="inline")
-    assert numbers(bench.store) == numbers(tmp_path / "other")
 
 
 def test_rounds_follow_one_another_and_workers_outlive_them(bench: Bench, tmp_path: Path) -> None:
