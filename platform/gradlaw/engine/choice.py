@@ -182,15 +182,19 @@ class Choice:
         """A compiled machine of this width, or as wide as fits, and seconds a member's step takes with it."""
         own = self._fitting(width)
         while True:
-            machine = self._machine("compiled", own)
             try:
-                stacked = self._stack(own)
-                return machine, Found(width, _step_s(machine.functions(stacked), stacked) / own)
+                machine, step_s = self._compiled(own)
+                return machine, Found(width, step_s / own)
             except Exception as error:
                 if own == 1 or not is_out_of_memory(error):
                     raise
             forget_captured()
             width = own = own // 2
+
+    def _compiled(self, width: int) -> tuple[Machine, float]:
+        """A machine of this width and seconds of its step; what it lacked memory for goes with its frame."""
+        machine, stacked = self._machine("compiled", width), self._stack(width)
+        return machine, _step_s(machine.functions(stacked), stacked)
 
     def _machine(self, mode: Mode, width: int, reason: str = "") -> Machine:
         execution = Execution(
