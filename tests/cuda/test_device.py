@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 import torch
 from cifar_files import served_from, write_files
 from emulated_cuda import EmulatedCuda, emulated_cuda
+from torch import Tensor
 from torch._C import _functorch
 
 from gradlaw.ending import Halving, Target
 from gradlaw.engine import machine
+from gradlaw.engine.compiled import Flattened
 from gradlaw.errors import ConfigurationError
 from gradlaw.probes import PROBES
 from gradlaw.probes.losses import FullLoss
@@ -128,6 +131,25 @@ def test_a_captured_step_holds_what_it_reads(train: Train, name: str) -> None:
     assert device.captures == 1
 
 
+def test_what_a_captured_step_alone_reads_stays() -> None:
+    """A constant that nobody else holds once the step is compiled; a graph refers to itself."""
+    with emulated_cuda() as device:
+        constant = [torch.arange(3.0).to(DEVICE)]
+
+        def step(moved: Tensor, t: Tensor) -> tuple[Tensor, ...]:
+            return moved + constant[0], t + 1
+
+        inputs = [torch.ones(3).to(DEVICE), torch.zeros(()).to(DEVICE)]
+        flat = Flattened(step, inputs)
+        flat.compile(flat.trace(inputs), inputs, num_moved=1)
+        constant.clear()
+        gc.collect()
+        moved, t = flat.call(*inputs)
+        assert [moved[place].item() for place in range(3)] == [1.0, 2.0, 3.0]
+        assert t.item() == 1.0
+        assert device.captures == 1
+
+
 @pytest.mark.parametrize("how", ["never", "always"])
 @pytest.mark.parametrize(
     "early",
@@ -142,9 +164,7 @@ def test_trials_end_early_as_on_the_cpu(train: Train, early: Mapping[str, Any], 
     arms = {"arms": ({"lr": 0.02},)}
     here = train(DigitsMLP(), Adam(), **arms, **settings)
     with emulated_cuda() as device:
-        there = train(
-            DigitsMLP(), Adam(), **arms, device=DEVICE, **{**settings, "compile": how, "width": 4}
-        )
+        there = train(DigitsMLP(), Adam(), **arms, device=DEVICE, **{**settings, "compile": how, "width": 4})
     _require_same(there, here)
     assert {result.state for result in here.results} & {"reached_target", "stopped"}
     assert device.captures == 0, "such a step is taken back, and so is not written over what was"
