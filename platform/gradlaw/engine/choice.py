@@ -183,7 +183,7 @@ class Choice:
         own = self._fitting(width)
         while True:
             try:
-                machine, step_s = self._compiled(own)
+                machine, step_s = self._stepping(own)
                 return machine, Found(width, step_s / own)
             except Exception as error:
                 if own == 1 or not is_out_of_memory(error):
@@ -191,7 +191,7 @@ class Choice:
             forget_captured()
             width = own = own // 2
 
-    def _compiled(self, width: int) -> tuple[Machine, float]:
+    def _stepping(self, width: int) -> tuple[Machine, float]:
         """A machine of this width and seconds of its step; what it lacked memory for goes with its frame."""
         machine, stacked = self._machine("compiled", width), self._stack(width)
         return machine, _step_s(machine.functions(stacked), stacked)
