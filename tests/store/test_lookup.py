@@ -62,6 +62,7 @@ def test_rows_are_sorted_and_groups_say_whose_they_are(compacted: str, driver: M
 def test_one_trial_is_found_without_reading_all(compacted: str, driver: ModuleType) -> None:
     """Of seven groups of rows one or two."""
     one = driver.trial_id(33)
+    bytes_read(compacted, "SELECT 1")  # imports what answering needs
     nothing = bytes_read(compacted, "SELECT 1")
     everything = bytes_read(compacted, "SELECT step, avg(loss) FROM metrics GROUP BY step") - nothing
     for lookup in (f"trial_id = '{one}'", f"trial_id IN ('{one}')"):
