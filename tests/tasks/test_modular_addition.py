@@ -159,6 +159,8 @@ def test_options_at_their_defaults_leave_the_identity_alone():
         seed=0,
         dtype="float32",
         data_digest=digest,
+        loss_bound=1e6,
+        log_every=1,
     )
     assert member.trial == plain
     (other,) = make_plan(study, "p", overrides={"train_share": 0.4}).members

@@ -108,7 +108,7 @@ def test_resnet_50_has_the_known_size_and_work() -> None:
     assert [tuple(value.shape) for value in params.values()] == sizes
     with FlopCounterMode(display=False) as counted:
         pixels = torch.empty(1, 3, 32, 32, dtype=torch.uint8, device="meta")
-        task._seen(params, pixels)
+        task.to(torch.device("meta"), torch.float32)._seen(params, pixels)
     assert counted.get_total_flops() / 2 == pytest.approx(1.2977e9, rel=1e-3)
 
 
